@@ -63,7 +63,11 @@ export interface SpawnOptions {
 /** Starts a program and returns the child; the caller handles its `error` and `exit`. */
 export function start(argv: readonly [string, ...string[]], options: SpawnOptions): ChildProcess {
   const [program, ...args] = argv;
-  return spawn(program, args, { ...pick(options), stdio: options.stdio, detached: options.detached ?? false });
+  return spawn(program, args, {
+    ...pick(options),
+    stdio: options.stdio,
+    detached: options.detached ?? false,
+  });
 }
 
 interface Ended {
@@ -97,7 +101,8 @@ function collect(child: ChildProcess, argv: readonly string[]): Promise<Ended> {
 
 function startFailure(argv: readonly string[], cause: NodeJS.ErrnoException): CzError {
   if (cause.code === 'ENOENT') return new CzError('EXEC_MISSING', `no program "${argv[0]}" found`, { cause });
-  if (cause.name === 'AbortError') return new CzError('INTERRUPTED', `${quote(argv)} was interrupted`, { cause });
+  if (cause.name === 'AbortError')
+    return new CzError('INTERRUPTED', `${quote(argv)} was interrupted`, { cause });
   return new CzError('EXEC_FAILED', `starting ${quote(argv)}: ${cause.message}`, { cause });
 }
 

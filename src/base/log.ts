@@ -32,7 +32,9 @@ export function createLog(options: LogOptions = {}, fields: LogFields = {}): Log
   const write = options.write ?? ((line: string) => void process.stderr.write(`${line}\n`));
   const at = (level: LogLevel) => (message: string, more?: LogFields) => {
     if (ORDER.indexOf(level) < least) return;
-    write(JSON.stringify({ time: new Date().toISOString(), level, message, ...fields, ...more }, errorsAsText));
+    write(
+      JSON.stringify({ time: new Date().toISOString(), level, message, ...fields, ...more }, errorsAsText),
+    );
   };
   return {
     debug: at('debug'),
