@@ -82,19 +82,21 @@ export function map<T>(shape: Shape<T>, limit = LIST_LIMIT): Shape<Readonly<Reco
 }
 
 /** An object with these fields, and those of `optional` where they are there. Other keys are dropped. */
-export function object<F extends Fields, O extends Fields = Record<never, never>>(
+export function object<F extends Fields>(fields: F): Shape<Typed<F>>;
+export function object<F extends Fields, O extends Fields>(
   fields: F,
-  optional?: O,
-): Shape<Typed<F> & Partial<Typed<O>>> {
+  optional: O,
+): Shape<Typed<F> & Partial<Typed<O>>>;
+export function object(fields: Fields, optional: Fields = {}): Shape<unknown> {
   return (value, at = '') => {
     const source = record(value, at);
     const out: Record<string, unknown> = {};
     for (const [key, shape] of Object.entries(fields)) out[key] = shape(own(source, key), join(at, key));
-    for (const [key, shape] of Object.entries(optional ?? {})) {
+    for (const [key, shape] of Object.entries(optional)) {
       const entry = own(source, key);
       if (entry !== undefined) out[key] = shape(entry, join(at, key));
     }
-    return out as Typed<F> & Partial<Typed<O>>; // each field was made by its own shape
+    return out;
   };
 }
 
@@ -104,15 +106,12 @@ export function nullable<T>(shape: Shape<T>): Shape<T | null> {
 }
 
 /** An object told apart by the text under `key`. */
-export function variant<V extends Fields>(
-  key: string,
-  shapes: V,
-): Shape<V[keyof V] extends Shape<infer T> ? T : never> {
+export function variant<T>(key: string, shapes: Readonly<Record<string, Shape<T>>>): Shape<T> {
   return (value, at = '') => {
     const name = own(record(value, at), key);
     const shape = typeof name === 'string' && Object.hasOwn(shapes, name) ? shapes[name] : undefined;
     if (shape === undefined) throw malformed(join(at, key), 'is of no known kind');
-    return shape(value, at) as V[keyof V] extends Shape<infer T> ? T : never; // one of the shapes made it
+    return shape(value, at);
   };
 }
 
@@ -130,9 +129,12 @@ function asJson(value: unknown, at: string, depth: number): Json {
 }
 
 function record(value: unknown, at: string): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw malformed(at, 'is no object');
-  return value as Record<string, unknown>; // a plain object: its values stay unknown
+  if (!isRecord(value)) throw malformed(at, 'is no object');
+  return value;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function own(source: Record<string, unknown>, key: string): unknown {

@@ -143,7 +143,7 @@ export interface DoctorResult {
 }
 
 /** No parameters. */
-export type NoParams = Readonly<Record<never, never>>;
+export type NoParams = Readonly<Record<string, never>>;
 
 /** The methods, each with its parameters and result. All may send events. */
 export interface Methods {
@@ -171,7 +171,7 @@ const target = text(253, /^[A-Za-z0-9._/:-]+$/);
 const time = text(40, /^\d{4}-\d\d-\d\dT/);
 /** Environments: Linux limits argv and env together (execve(2)); a single string to 128 KiB. */
 const environment = map(text(131_072), 5000);
-const noParams: Shape<NoParams> = object({});
+const noParams: Shape<NoParams> = () => ({});
 
 const connectParams: Shape<ConnectParams> = object(
   {
