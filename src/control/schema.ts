@@ -230,7 +230,7 @@ export const RESULTS: { readonly [M in MethodName]: Shape<ResultOf<M>> } = {
 };
 
 /** The shape of a progress event. */
-export const PROGRESS: Shape<ProgressEvent> = variant('kind', {
+export const PROGRESS: Shape<ProgressEvent> = variant<ProgressEvent>('kind', {
   started: object({ kind: oneOf('started'), step: line, text: line }),
   done: object({ kind: oneOf('done'), step: line, text: line, tookMs: amount }),
   warning: object({ kind: oneOf('warning'), text: line }, { hint: line }),
