@@ -11,19 +11,15 @@ const inside = fileURLToPath(new URL('../../support/undo-mount-inside.ts', impor
 /** Without root, a user namespace gives the right to mount. */
 const asRoot = process.getuid?.() === 0 ? [] : ['--map-root-user'];
 
-test(
-  'our mounts are taken off, however many, and nobody else’s',
-  { skip: !isRoot && 'needs root' },
-  async () => {
-    const argv = ['unshare', '--mount', ...asRoot, '--', process.execPath, '--import', 'tsx', inside];
-    const { stdout } = await exec(argv, { timeoutMs: 20_000 });
-    assert.deepEqual(JSON.parse(stdout), {
-      mounted: '# cz: ours\n',
-      report: { undone: ['theirs', 'twice', 'once'], failed: [] },
-      once: 'before\n',
-      twice: 'before\n',
-      theirs: 'theirs, mounted\n',
-      unmounted: '# cz: ours, but a plain file\n',
-    });
-  },
-);
+test('our mounts are taken off, however many, and nobody else’s', async () => {
+  const argv = ['unshare', '--mount', ...asRoot, '--', process.execPath, '--import', 'tsx', inside];
+  const { stdout } = await exec(argv, { timeoutMs: 20_000 });
+  assert.deepEqual(JSON.parse(stdout), {
+    mounted: '# cz: ours\n',
+    report: { undone: ['theirs', 'twice', 'once'], failed: [] },
+    once: 'before\n',
+    twice: 'before\n',
+    theirs: 'theirs, mounted\n',
+    unmounted: '# cz: ours, but a plain file\n',
+  });
+});
