@@ -1,0 +1,332 @@
+/**
+ * Follows a collection: lists it, then watches it from the list's version, and starts again as it must: with the last
+ * version after a broken connection, with a new list when that version is gone (410). Silence is a fault: bookmarks come
+ * about once a minute.
+ * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+ */
+import type { IncomingMessage } from 'node:http';
+import { createBackoff, pause } from '../base/backoff.js';
+import { CzError, hasCode, messageOf } from '../base/errors.js';
+import type { ClusterAccess } from './access.js';
+import { createLineCutter } from './lines.js';
+import { withQuery } from './path.js';
+import { apiObject, fields, isFields, listOf, optionalFields, optionalText, type Fields } from './shape.js';
+import { apiError } from './status.js';
+import type { Transport } from './transport.js';
+
+export interface WatchOptions<T> {
+  readonly fieldSelector?: string;
+  readonly labelSelector?: string;
+  /** Gets all objects, by UID: once after the list, then after each burst of changes. The map is live. */
+  onChange?(objects: ReadonlyMap<string, T>): void;
+  /** Gets each change, in order; a new list is told as the difference. */
+  onEvent?(event: WatchEvent<T>): void;
+  /** Gets what went wrong; the watch goes on. */
+  onError?(error: CzError): void;
+  readonly signal?: AbortSignal;
+  /** Starts from these objects and their version, without a list. */
+  readonly since?: { readonly resourceVersion: string; readonly objects: readonly T[] };
+  /** Default 100 s. */
+  readonly silenceMs?: number;
+}
+
+export interface WatchEvent<T> {
+  readonly type: 'added' | 'changed' | 'removed';
+  readonly object: T;
+}
+
+export interface Watch<T> {
+  /** All objects, by UID; live. */
+  readonly objects: ReadonlyMap<string, T>;
+  /** Resolves when the first list is there; rejects with the first refusal (rights, credential), or when closed. */
+  ready(): Promise<void>;
+  /** Idempotent. No callback comes after it. */
+  close(): void;
+}
+
+/** The API server sends bookmarks about every 60 s (k8s.io/apiserver, cacher: bookmarkFrequency). */
+const SILENCE_MS = 100_000;
+const PAGE = 500;
+const LIST_TIMEOUT_MS = 30_000;
+const OPEN_TIMEOUT_MS = 15_000;
+const FIRST_WAIT_MS = 200;
+const LONGEST_WAIT_MS = 10_000;
+
+/** Starts to follow the collection at `path`. */
+export function startWatch<T>(
+  transport: Transport,
+  access: ClusterAccess,
+  path: string,
+  options: WatchOptions<T>,
+): Watch<T> {
+  const closing = new AbortController();
+  const close = () => {
+    closing.abort();
+    options.signal?.removeEventListener('abort', close);
+  };
+  if (options.signal?.aborted === true) close();
+  options.signal?.addEventListener('abort', close, { once: true });
+  const state = createState(options, closing.signal);
+  const follower: Follower<T> = { transport, access, path, options, state, signal: closing.signal };
+  void follow(follower);
+  return { objects: state.objects, ready: state.ready, close };
+}
+
+interface Follower<T> {
+  readonly transport: Transport;
+  readonly access: ClusterAccess;
+  readonly path: string;
+  readonly options: WatchOptions<T>;
+  readonly state: State<T>;
+  readonly signal: AbortSignal;
+}
+
+/** Runs until closed; never rejects. */
+async function follow<T>(f: Follower<T>): Promise<void> {
+  const backoff = createBackoff(FIRST_WAIT_MS, LONGEST_WAIT_MS);
+  while (!f.signal.aborted) {
+    try {
+      if (f.state.version === undefined) await list(f);
+      if (await watchOnce(f)) backoff.reset();
+      else await pause(backoff.next(), f.signal);
+    } catch (error) {
+      if (f.signal.aborted) break;
+      if (isGone(error) && f.state.version !== undefined) f.state.version = undefined;
+      else {
+        f.state.failed(asCzError(error, f.path));
+        await pause(backoff.next(), f.signal);
+      }
+    }
+  }
+  f.state.closed();
+}
+
+function isGone(error: unknown): boolean {
+  return hasCode(error, 'GONE');
+}
+
+function asCzError(error: unknown, path: string): CzError {
+  if (error instanceof CzError) return error;
+  return new CzError('API_FAILED', `watching ${path}: ${messageOf(error)}`, { cause: error });
+}
+
+async function list<T>(f: Follower<T>): Promise<void> {
+  const found: T[] = [];
+  let version = '';
+  for (let next: string | undefined = ''; next !== undefined;) {
+    const page: Page<T> = await listPage(f, next);
+    found.push(...page.items);
+    version = page.version;
+    next = page.next;
+  }
+  f.state.replace(found, version);
+}
+
+interface Page<T> {
+  readonly items: readonly T[];
+  readonly version: string;
+  readonly next: string | undefined;
+}
+
+async function listPage<T>(
+  { transport, path, options, signal }: Follower<T>,
+  next: string,
+): Promise<Page<T>> {
+  const query = { ...selectors(options), limit: String(PAGE), ...(next === '' ? {} : { continue: next }) };
+  const request = {
+    method: 'GET',
+    path: withQuery(path, query),
+    timeoutMs: LIST_TIMEOUT_MS,
+    signal,
+  } as const;
+  const answer = fields(JSON.parse((await transport.send(request)).toString('utf8')), 'the list');
+  const metadata = optionalFields(answer, 'metadata') ?? {};
+  return {
+    items: listOf(answer, 'items').map((item) => apiObject<T>(item, 'an item')),
+    version: optionalText(metadata, 'resourceVersion') ?? '',
+    next: optionalText(metadata, 'continue') || undefined,
+  };
+}
+
+/** Returns whether the watch lived: false for one that ended at once, without an event. */
+async function watchOnce<T>(f: Follower<T>): Promise<boolean> {
+  const { options, state } = f;
+  const timeoutSeconds = String(300 + Math.floor(Math.random() * 300)); // as client-go: 5 to 10 minutes, spread
+  const more = { watch: '1', allowWatchBookmarks: 'true', resourceVersion: state.version, timeoutSeconds };
+  const path = withQuery(f.path, { ...selectors(options), ...more });
+  const request = { method: 'GET', path, timeoutMs: OPEN_TIMEOUT_MS, signal: f.signal } as const;
+  const started = Date.now();
+  const stream = await f.transport.open(request);
+  const events = await readEvents(f, stream);
+  return events > 0 || Date.now() - started > 1_000;
+}
+
+async function readEvents<T>(f: Follower<T>, stream: IncomingMessage): Promise<number> {
+  const cut = createLineCutter();
+  const silenceMs = f.options.silenceMs ?? SILENCE_MS;
+  const watchdog = setTimeout(
+    () =>
+      stream.destroy(new CzError('API_UNREACHABLE', `the API server was silent for ${silenceMs / 1000} s`)),
+    silenceMs,
+  );
+  let count = 0;
+  try {
+    for await (const chunk of stream) {
+      watchdog.refresh();
+      if (!Buffer.isBuffer(chunk)) continue;
+      const lines = cut(chunk);
+      count += lines.length;
+      takeLines(f, lines);
+    }
+    return count;
+  } finally {
+    clearTimeout(watchdog);
+    stream.destroy();
+  }
+}
+
+function takeLines<T>(f: Follower<T>, lines: readonly string[]): void {
+  let changed = false;
+  for (const line of lines) {
+    const event = fields(JSON.parse(line), 'a watch event');
+    const object = fields(event['object'], 'the object of a watch event');
+    changed = takeEvent(f, optionalText(event, 'type') ?? '', object) || changed;
+  }
+  if (changed) f.state.tell();
+}
+
+/** Returns whether the objects changed. */
+function takeEvent<T>(f: Follower<T>, type: string, object: Fields): boolean {
+  const { state } = f;
+  switch (type) {
+    case 'ADDED':
+    case 'MODIFIED':
+      state.put(object);
+      return true;
+    case 'DELETED':
+      state.remove(object);
+      return true;
+    case 'BOOKMARK':
+      state.mark(object);
+      return false;
+    case 'ERROR':
+      throw statusError(f, object);
+    default:
+      throw new TypeError(`an event of the unknown type "${type.slice(0, 40)}"`);
+  }
+}
+
+function statusError<T>({ access, path }: Follower<T>, status: Fields): CzError {
+  const code = Number(status['code']);
+  const httpStatus = code >= 400 && code < 600 ? code : 500;
+  return apiError({
+    access,
+    identity: undefined,
+    httpStatus,
+    body: JSON.stringify(status),
+    asked: `watch ${path}`,
+  });
+}
+
+function selectors<T>({ fieldSelector, labelSelector }: WatchOptions<T>) {
+  return { fieldSelector, labelSelector };
+}
+
+type State<T> = ReturnType<typeof createState<T>>;
+
+/** The objects, their version, and who waits for them. */
+function createState<T>(options: WatchOptions<T>, signal: AbortSignal) {
+  const objects = new Map<string, T>();
+  const first = createFirst();
+  const guarded = (tell: () => void) => {
+    if (signal.aborted) return;
+    try {
+      tell();
+    } catch (error) {
+      options.onError?.(new CzError('WATCH_LISTENER', messageOf(error), { cause: error }));
+    }
+  };
+  const event = (type: WatchEvent<T>['type'], object: T) =>
+    guarded(() => options.onEvent?.({ type, object }));
+  const state = {
+    objects,
+    version: options.since?.resourceVersion,
+    ready: first.ready,
+    tell: () => guarded(() => options.onChange?.(objects)),
+    put(raw: Fields) {
+      const [uid, object] = [uidOf(raw), apiObject<T>(raw, 'an object')];
+      const type = objects.has(uid) ? 'changed' : 'added';
+      objects.set(uid, object);
+      state.mark(raw);
+      event(type, object);
+    },
+    remove(raw: Fields) {
+      objects.delete(uidOf(raw));
+      state.mark(raw);
+      event('removed', apiObject<T>(raw, 'an object'));
+    },
+    mark(raw: Fields) {
+      state.version = optionalText(optionalFields(raw, 'metadata') ?? {}, 'resourceVersion') ?? state.version;
+    },
+    replace(found: readonly T[], version: string) {
+      const now = new Map(found.map((object) => [uidOf(object), object]));
+      const gone = [...objects].filter(([uid]) => !now.has(uid));
+      for (const [uid] of gone) objects.delete(uid);
+      for (const [, object] of gone) event('removed', object);
+      for (const [uid, object] of now) {
+        const before = objects.get(uid);
+        objects.set(uid, object);
+        if (before === undefined) event('added', object);
+        else if (versionOf(before) !== versionOf(object)) event('changed', object);
+      }
+      state.version = version;
+      state.tell();
+      first.succeed();
+    },
+    failed(error: CzError) {
+      if (REFUSALS.has(error.code)) first.fail(error);
+      guarded(() => options.onError?.(error));
+    },
+    closed: () => first.fail(new CzError('INTERRUPTED', 'the watch was closed')),
+  };
+  if (options.since !== undefined) {
+    for (const object of options.since.objects) objects.set(uidOf(object), object);
+    first.succeed();
+  }
+  return state;
+}
+
+const REFUSALS = new Set([
+  'NOT_PERMITTED',
+  'NOT_FOUND',
+  'CREDENTIAL_EXPIRED',
+  'PLUGIN_FAILED',
+  'API_TLS',
+  'REJECTED',
+]);
+
+/** A promise for whoever asks for it; nobody has to. */
+function createFirst() {
+  let settle: { resolve(): void; reject(error: CzError): void };
+  const promise = new Promise<void>((resolve, reject) => (settle = { resolve, reject }));
+  promise.catch(() => undefined);
+  return {
+    ready: () => promise,
+    succeed: () => settle.resolve(),
+    fail: (error: CzError) => settle.reject(error),
+  };
+}
+
+function metadataOf(object: unknown): Fields {
+  return isFields(object) ? (optionalFields(object, 'metadata') ?? {}) : {};
+}
+
+function uidOf(object: unknown): string {
+  const uid = optionalText(metadataOf(object), 'uid');
+  if (!uid) throw new TypeError('an object without metadata.uid');
+  return uid;
+}
+
+function versionOf(object: unknown): string | undefined {
+  return optionalText(metadataOf(object), 'resourceVersion');
+}
