@@ -1,0 +1,314 @@
+/**
+ * The link: what both ends run after the handshake. It outlives its websockets: `attach` gives it one, and what it
+ * carries (packets, control, streams) goes on. On the packet's walk: between the TUN and the carrier, both ways.
+ *
+ * Files of the link, in the order of a message's way out: pump (what is sent next), window (how much), carrier; and in:
+ * this one (which kind), acker (says what came), then the TUN, the mux or control. heartbeat says when nobody is there.
+ */
+import { performance } from 'node:perf_hooks';
+import { CzError, messageOf } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import { Acker } from './acker.js';
+import { CLOSE, codeFromReason, type Carrier } from './carrier.js';
+import { Control, type EventListener, type Handler } from './control.js';
+import { KIND } from './frame.js';
+import { Heartbeat } from './heartbeat.js';
+import { decodeAck, decodePing, encodePing } from './path-message.js';
+import { Pump, type Source } from './pump.js';
+import type { ResumePoint } from './resume.js';
+import { PathWindow } from './window.js';
+
+export type { ResumePoint } from './resume.js';
+
+/** Bytes that the socket may hold back before control gives the websocket up (our choice: several times what acks, pongs and replies come to). */
+const BACKLOG_MAX_BYTES = 4 * 1024 * 1024;
+
+/** Where packets come from and go to; a TunDevice fits. */
+export interface PacketPort {
+  /** Fills the arena with packet records from `offset` and returns their bytes; after 0 the listener is called once when some wait. */
+  take(arena: Buffer, offset: number): number;
+  /** Takes records; valid during the call only. @throws MALFORMED if their framing is broken */
+  write(records: Buffer): void;
+  setReadable(listener: () => void): void;
+}
+
+export interface LinkStats {
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly sentMessages: number;
+  readonly receivedMessages: number;
+  readonly windowBytes: number;
+  readonly inFlightBytes: number;
+  readonly rateBytesPerSecond: number;
+  readonly baseRoundTripMs: number | undefined;
+}
+
+export interface LinkOptions {
+  readonly role: 'laptop' | 'manager';
+  readonly packets: PacketPort;
+  readonly log: Log;
+  /** The websocket is gone, by a code where there is one (`SILENT`, `SESSION_ENDED`); the link is detached. */
+  onLost(reason: string): void;
+}
+
+export interface Link {
+  /** Takes a carrier whose handshake is done; one that was attached is closed as replaced. `resume` is what the peer said. */
+  attach(carrier: Carrier, resume?: readonly ResumePoint[]): void;
+  /** Lets the carrier go, closing it. What is open stays open for the next. Idempotent. */
+  detach(): void;
+  readonly attached: boolean;
+  /** Returns what to tell the peer so that it resumes; detaches first, so that it stays true. PROTOCOL.md §7 */
+  resumePoints(): readonly ResumePoint[];
+  /** Returns the peer's reply. @throws LOST, TIMED_OUT, BUSY · the peer's error by its code */
+  request(method: string, params: unknown, timeoutMs?: number): Promise<unknown>;
+  /** Answers the peer's requests of this method; a CzError thrown becomes the reply. */
+  handle(method: string, handler: Handler): void;
+  /** Tells the peer, if a carrier is attached. */
+  notify(event: string, params: unknown): void;
+  on(event: string, listener: EventListener): void;
+  /** The last heartbeat's round trip, queues included. */
+  readonly roundTripMs: number | undefined;
+  stats(): LinkStats;
+  /** Ends the link for good and tells the peer this code. Idempotent. */
+  close(code: string): void;
+}
+
+/** Returns a link without a carrier. The caller owns `packets` and closes it after the link. */
+export function createLink(options: LinkOptions): Link {
+  return new TunnelLink(options);
+}
+
+/** What belongs to one carrier and ends with it. */
+interface Way {
+  readonly carrier: Carrier;
+  readonly window: PathWindow;
+  readonly pump: Pump;
+  readonly acker: Acker;
+  readonly heartbeat: Heartbeat;
+}
+
+class TunnelLink implements Link {
+  readonly #options: LinkOptions;
+  readonly #control: Control;
+  readonly #sources: readonly Source[];
+  #way: Way | undefined;
+  #closed = false;
+  #roundTripMs: number | undefined;
+  #sentBytes = 0;
+  #sentMessages = 0;
+  #receivedBytes = 0;
+  #receivedMessages = 0;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.#control = new Control(options.log);
+    this.#sources = [this.#packetSource(options.packets)];
+    options.packets.setReadable(() => this.#way?.pump.run());
+  }
+
+  get attached(): boolean {
+    return this.#way !== undefined;
+  }
+
+  get roundTripMs(): number | undefined {
+    return this.#way === undefined ? undefined : this.#roundTripMs;
+  }
+
+  attach(carrier: Carrier, _resume?: readonly ResumePoint[]): void {
+    if (this.#closed) {
+      carrier.close(CLOSE.done, '');
+      return;
+    }
+    this.#drop(CLOSE.replaced, 'REPLACED');
+    const way = this.#openWay(carrier);
+    this.#way = way;
+    this.#control.attach((text) => this.#sendText(carrier, text));
+    carrier.listen({
+      text: (message) => this.#guard(way, () => this.#control.take(message)),
+      binary: (message) => this.#guard(way, () => this.#take(way, message)),
+      drained: () => way.pump.run(),
+      closed: (code, reason) => this.#lost(way, reason === '' ? `CLOSED_${code}` : reason),
+    });
+    way.pump.run();
+  }
+
+  detach(): void {
+    this.#drop(CLOSE.leaving, '');
+  }
+
+  resumePoints(): readonly ResumePoint[] {
+    this.#drop(CLOSE.replaced, 'REPLACED');
+    return [[0, 0, 0, 0]];
+  }
+
+  request(method: string, params: unknown, timeoutMs?: number): Promise<unknown> {
+    return this.#control.request(method, params, timeoutMs);
+  }
+
+  handle(method: string, handler: Handler): void {
+    this.#control.handle(method, handler);
+  }
+
+  notify(event: string, params: unknown): void {
+    this.#control.notify(event, params);
+  }
+
+  on(event: string, listener: EventListener): void {
+    this.#control.on(event, listener);
+  }
+
+  stats(): LinkStats {
+    const window = this.#way?.window;
+    return {
+      sentBytes: this.#sentBytes,
+      receivedBytes: this.#receivedBytes,
+      sentMessages: this.#sentMessages,
+      receivedMessages: this.#receivedMessages,
+      windowBytes: window?.windowBytes ?? 0,
+      inFlightBytes: window?.inFlightBytes ?? 0,
+      rateBytesPerSecond: Math.round((window?.rate ?? 0) * 1000),
+      baseRoundTripMs: window?.baseMs,
+    };
+  }
+
+  close(code: string): void {
+    this.#closed = true;
+    this.#drop(CLOSE.done, code);
+  }
+
+  #openWay(carrier: Carrier): Way {
+    const window = new PathWindow();
+    const acker = new Acker((message) => this.#sendSmall(carrier, message));
+    const pump = new Pump({
+      sources: this.#sources,
+      carrier,
+      window,
+      beforeSend: () => acker.ride(),
+    });
+    const heartbeat = new Heartbeat({
+      ping: (token) => this.#sendSmall(carrier, encodePing(KIND.ping, token)),
+      receivedBytes: () => carrier.receivedBytes,
+      silent: (afterMs) => this.#silent(afterMs),
+    });
+    return { carrier, window, pump, acker, heartbeat };
+  }
+
+  #packetSource(packets: PacketPort): Source {
+    return {
+      fill: (arena) => {
+        const length = packets.take(arena, 1);
+        if (length === 0) return 0;
+        arena[0] = KIND.packets;
+        return length + 1;
+      },
+      sent: (_total, length) => this.#countSent(length),
+    };
+  }
+
+  /** A binary message: the kinds of PROTOCOL.md §4. */
+  #take(way: Way, message: Buffer): void {
+    switch (message[0]) {
+      case KIND.packets:
+        this.#options.packets.write(message.subarray(1));
+        this.#countReceived(message.length);
+        way.acker.take(message.length);
+        break;
+      case KIND.ack:
+        this.#takeAck(way, message);
+        break;
+      case KIND.ping:
+        this.#sendSmall(way.carrier, encodePing(KIND.pong, decodePing(message)));
+        break;
+      case KIND.pong:
+        this.#takePong(way, decodePing(message));
+        break;
+      default:
+        throw new CzError('MALFORMED', 'a binary message of no known kind');
+    }
+  }
+
+  #takeAck(way: Way, message: Buffer): void {
+    const { received, heldMicros } = decodeAck(message);
+    way.window.acked(performance.now(), received, heldMicros / 1000);
+    way.heartbeat.arrived();
+    way.pump.run();
+  }
+
+  #takePong(way: Way, token: number): void {
+    const roundTrip = way.heartbeat.pong(token);
+    if (roundTrip !== undefined) this.#roundTripMs = roundTrip;
+  }
+
+  #countSent(length: number): void {
+    this.#sentBytes += length;
+    this.#sentMessages += 1;
+  }
+
+  #countReceived(length: number): void {
+    this.#receivedBytes += length;
+    this.#receivedMessages += 1;
+  }
+
+  #sendText(carrier: Carrier, text: string): void {
+    carrier.sendText(text);
+    this.#checkBacklog(carrier);
+  }
+
+  #sendSmall(carrier: Carrier, message: Buffer): void {
+    carrier.sendBinary(message, noop);
+    this.#checkBacklog(carrier);
+  }
+
+  /** Replies, pongs and acks are not held back by the window: a peer that asks and never reads must not fill memory. */
+  #checkBacklog(carrier: Carrier): void {
+    const way = this.#way;
+    if (carrier.unsentBytes <= BACKLOG_MAX_BYTES || way?.carrier !== carrier) return;
+    this.#end(way, CLOSE.silent, 'BACKLOG');
+  }
+
+  /** What the peer sends may be anything: a violation ends the websocket, not the session. */
+  #guard(way: Way, take: () => void): void {
+    if (this.#way !== way) return;
+    try {
+      take();
+    } catch (error) {
+      const code = error instanceof CzError ? codeFromReason(error.code) : '';
+      this.#options.log.warn('the websocket is closed for a violation', { code, cause: messageOf(error) });
+      this.#end(way, CLOSE.violation, code === '' ? 'FAILED' : code);
+    }
+  }
+
+  #silent(afterMs: number): void {
+    const way = this.#way;
+    if (way === undefined) return;
+    this.#options.log.info('the websocket is silent', { afterMs: Math.round(afterMs) });
+    this.#end(way, CLOSE.silent, 'SILENT');
+  }
+
+  /** Ends a way for a reason of ours, and says that it is lost. */
+  #end(way: Way, closeCode: number, reason: string): void {
+    if (this.#way !== way) return;
+    this.#drop(closeCode, reason);
+    this.#options.onLost(reason);
+  }
+
+  #lost(way: Way, reason: string): void {
+    if (this.#way !== way) return;
+    this.#drop(CLOSE.leaving, '');
+    this.#options.onLost(reason);
+  }
+
+  #drop(closeCode: number, reason: string): void {
+    const way = this.#way;
+    if (way === undefined) return;
+    this.#way = undefined;
+    way.heartbeat.close();
+    way.acker.close();
+    way.pump.close();
+    this.#control.detach();
+    way.carrier.listen(undefined);
+    way.carrier.close(closeCode, reason);
+  }
+}
+
+function noop(): void {}
