@@ -17,7 +17,7 @@ export interface Networks {
   readonly allowed: readonly string[];
   /** Addresses inside these that are forbidden nevertheless: nodes, gateways. */
   readonly forbidden: readonly string[];
-  /** Link-local resolvers of the pod itself: their port 53 alone is open. */
+  /** The resolvers of the pod's own resolv.conf: their port 53 is open, also where they are link-local or on a node. */
   readonly resolvers: readonly string[];
 }
 

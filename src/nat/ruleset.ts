@@ -28,8 +28,7 @@ export const MARK_MASK = 0xff000000;
 const PORTS = '16384-65535';
 /** Never forwarded to: "this" network, loopback, link-local, multicast, reserved and broadcast. RFC 6890. */
 export const NEVER = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'] as const;
-/** The cloud's metadata service: no resolver either. */
-const METADATA = '169.254.169.254';
+const LINK_LOCAL = cidr('169.254.0.0/16');
 
 /** Returns the rules with empty sets. What a former run left of the table is replaced in the same transaction. */
 export function formatTable(): string {
@@ -125,7 +124,7 @@ export function elementsOf(networks: Networks): Elements {
   return {
     allowed: merge(allowed).map(formatCidr),
     forbidden: addresses(networks.forbidden),
-    resolvers: addresses(networks.resolvers).filter(isNodeResolver),
+    resolvers: addresses(networks.resolvers).filter(mayResolve),
   };
 }
 
@@ -134,8 +133,10 @@ function addresses(texts: readonly string[]): string[] {
   return [...numbers].sort((a, b) => a - b).map(formatAddress);
 }
 
-function isNodeResolver(address: string): boolean {
-  return address !== METADATA && contains(cidr('169.254.0.0/16'), cidr(address));
+/** A resolver on the node may be link-local (node-local caches are); elsewhere it is a unicast address. */
+function mayResolve(address: string): boolean {
+  const own = cidr(address);
+  return contains(LINK_LOCAL, own) || !NEVER.some((never) => contains(cidr(never), own));
 }
 
 /** Returns the commands from one state of the sets to the next, empty if nothing differs: only what differs. */
