@@ -20,10 +20,11 @@ import (
 	_ "github.com/coredns/coredns/plugin/template"
 )
 
-// The order is that in which a query passes the plugins (upstream's plugin.cfg).
+// The order in which a query passes the plugins: upstream's, but for template, which comes after the zones here, so
+// that it can answer for whatever they do not know.
 var order = []string{
-	"reload", "health", "ready", "errors", "log", "cache", "rewrite",
-	"loop", "template", "hosts", "kubernetes", "forward",
+	"reload", "ready", "health", "errors", "log", "rewrite", "cache",
+	"loop", "hosts", "kubernetes", "template", "forward",
 }
 
 func init() {

@@ -1,0 +1,3 @@
+module cz.test/programs
+
+go 1.26.0
