@@ -243,7 +243,7 @@ function createState<T>(options: WatchOptions<T>, signal: AbortSignal) {
     try {
       tell();
     } catch (error) {
-      options.onError?.(new CzError('WATCH_LISTENER', messageOf(error), { cause: error }));
+      listenerFailed(options, error);
     }
   };
   const event = (type: WatchEvent<T>['type'], object: T) =>
@@ -294,6 +294,15 @@ function createState<T>(options: WatchOptions<T>, signal: AbortSignal) {
     first.succeed();
   }
   return state;
+}
+
+/** A listener that throws does not end the watch. */
+function listenerFailed<T>(options: WatchOptions<T>, error: unknown): void {
+  try {
+    options.onError?.(new CzError('WATCH_LISTENER', messageOf(error), { cause: error }));
+  } catch {
+    // the listener for errors fails as well: there is nobody left to tell
+  }
 }
 
 const REFUSALS = new Set([
