@@ -3,7 +3,7 @@
  */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import { connect, type AddressInfo, type Socket } from 'node:net';
+import { connect, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Carrier } from '../../src/tunnel/carrier.js';
 import type { PacketPort } from '../../src/tunnel/link.js';
@@ -15,10 +15,13 @@ export interface CarrierPair {
   /** The sockets under them. */
   readonly laptopSocket: Socket;
   readonly managerSocket: Duplex;
+  /** Drops what one direction carries from now on, its end too, without a word to anybody. */
+  silence(direction: 'up' | 'down'): void;
 }
 
 export interface WebsocketHost {
-  dial(options?: { readonly mask?: 'zero' | 'random' }): Promise<CarrierPair>;
+  /** `direct`: not through the relay that can go silent. */
+  dial(options?: { readonly mask?: 'zero' | 'random'; readonly direct?: boolean }): Promise<CarrierPair>;
   close(): Promise<void>;
 }
 
@@ -30,6 +33,18 @@ export async function openHost(): Promise<WebsocketHost> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
+  const relay = createTcpServer({ allowHalfOpen: true }, (outer) => {
+    const inner = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    sockets.add(outer).add(inner);
+    const silentHere = { up: false, down: false };
+    relays.push(silentHere);
+    forward(outer, inner, () => silentHere.up);
+    forward(inner, outer, () => silentHere.down);
+  });
+  const relays: { up: boolean; down: boolean }[] = [];
+  relay.listen(0, '127.0.0.1');
+  await once(relay, 'listening');
+  const relayPort = (relay.address() as AddressInfo).port;
   return {
     async dial(options = {}) {
       const accepted = new Promise<[Carrier, Duplex]>((resolve, reject) => {
@@ -38,7 +53,7 @@ export async function openHost(): Promise<WebsocketHost> {
           acceptor.accept(request, socket, head).then((carrier) => resolve([carrier, socket]), reject);
         });
       });
-      const laptopSocket = connect(port, '127.0.0.1');
+      const laptopSocket = connect(options.direct === true ? port : relayPort, '127.0.0.1');
       sockets.add(laptopSocket);
       await once(laptopSocket, 'connect');
       const laptop = await dialWebsocket({
@@ -47,17 +62,32 @@ export async function openHost(): Promise<WebsocketHost> {
         createConnection: () => Promise.resolve(laptopSocket),
         tune: () => undefined,
         timeoutMs: 5000,
-        ...options,
+        ...(options.mask === undefined ? {} : { mask: options.mask }),
       });
       const [manager, managerSocket] = await accepted;
-      return { laptop, manager, laptopSocket, managerSocket };
+      const here = relays.at(-1);
+      const silence = (direction: 'up' | 'down') => {
+        if (here !== undefined) here[direction] = true;
+      };
+      return { laptop, manager, laptopSocket, managerSocket, silence };
     },
     async close() {
       for (const socket of sockets) socket.destroy();
       server.close();
-      await once(server, 'close');
+      relay.close();
+      await Promise.all([once(server, 'close'), once(relay, 'close')]);
     },
   };
+}
+
+function forward(from: Socket, to: Socket, isSilent: () => boolean): void {
+  from.on('data', (chunk) => {
+    if (isSilent()) return;
+    if (!to.write(chunk)) from.pause();
+  });
+  to.on('drain', () => from.resume());
+  from.on('end', () => isSilent() || to.end());
+  from.on('error', () => isSilent() || to.resetAndDestroy());
 }
 
 /** A packet port in memory: gives what is put into it, keeps what is written to it. */
