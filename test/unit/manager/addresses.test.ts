@@ -34,8 +34,9 @@ for (const [what, offer, taken] of [
   ['a public network', ['8.8.8.0/24'], []],
   ['loopback', ['127.0.0.0/8'], []],
   ['link-local', ['169.254.0.0/16'], []],
-  ['the cluster’s own network', ['10.96.0.0/16'], ['10.96.0.0/12']],
-  ['a range around a cluster network', ['10.0.0.0/8'], ['10.96.0.0/16']],
+  ['a private network', ['10.0.0.0/8'], []],
+  ['the cluster’s own network', ['198.18.0.0/16'], ['198.18.0.0/15']],
+  ['a range around a cluster network', ['198.18.0.0/15'], ['198.18.7.0/24']],
   ['no network at all', ['x', '198.18.0.0/33', ''], []],
 ] as const) {
   test(`an offer of ${what} gets no address`, () => {

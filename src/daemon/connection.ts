@@ -1,0 +1,306 @@
+/**
+ * One laptop in one cluster, from `connect` to `disconnect`: joins the manager, changes the laptop, keeps the way
+ * open, and undoes all of it. The state machine: connecting → connected ⇄ reconnecting → disconnected.
+ */
+import { createBackoff, pause } from '../base/backoff.js';
+import { CzError, messageOf } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import type { Journal } from '../base/undo.js';
+import { VERSION } from '../base/version.js';
+import type { ConnectParams, SessionState } from '../control/schema.js';
+import { loadAccess } from '../kube/access.js';
+import { openApi, type KubeApi } from '../kube/api.js';
+import { readHost } from '../routes/host.js';
+import { pickRanges, type Ranges } from '../routes/ranges.js';
+import type { TunDevice } from '../tun/device.js';
+import { openTun } from '../tun/linux.js';
+import { parseNetworks, PROTOCOL_VERSION, type LaptopHello, type Welcome } from '../tunnel/handshake.js';
+import { createLink, type Link } from '../tunnel/link.js';
+import { Laptop } from './laptop.js';
+import { enroll, type Joined, type Membership } from './membership.js';
+import { createSteps, type Progress, type Steps } from './steps.js';
+import { changesBetween, resolveWishes, type Wishes } from './wishes.js';
+
+const INTERFACE = 'cz0';
+/** The largest MTU that the laptop takes: a TUN's own limit (linux/if_tun.h) less nothing; the pod network decides. */
+const MTU_MAX = 65_535;
+/** Waits between attempts to find the way back: at once, then at most every two seconds (mended within 5 s). */
+const RETRY_FIRST_MS = 100;
+const RETRY_MAX_MS = 2000;
+/** A manager that hears no good-bye in this time is left to find out by the lease. */
+const GOODBYE_TIMEOUT_MS = 1500;
+
+export interface ConnectionOptions {
+  readonly params: ConnectParams;
+  readonly journal: Journal;
+  readonly log: Log;
+  readonly progress: Progress;
+  /** Ends the attempt: everything done so far is undone. */
+  readonly signal: AbortSignal;
+  /** The cluster's side ended the session; what is on the laptop is still to be undone by `close`. */
+  onEnded(reason: string): void;
+}
+
+export interface Lost {
+  readonly since: Date;
+  readonly reason: string;
+}
+
+/** A connection: what it knows of itself, and what can be asked of it. */
+export class Connection {
+  readonly #options: ConnectionOptions;
+  readonly #stop = new AbortController();
+  readonly #steps: Steps;
+  #params: ConnectParams;
+  #state: SessionState = 'connecting';
+  #api: KubeApi | undefined;
+  #membership: Membership | undefined;
+  #ranges: Ranges | undefined;
+  #tun: TunDevice | undefined;
+  #link: Link | undefined;
+  #laptop: Laptop | undefined;
+  #welcome: Welcome | undefined;
+  #wishes: Wishes | undefined;
+  #since = new Date();
+  #lost: Lost | undefined;
+  #work: Promise<void> = Promise.resolve();
+  #closing: Promise<string[]> | undefined;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.#params = options.params;
+    this.#steps = createSteps(options.progress, options.log);
+    options.signal.addEventListener('abort', () => this.#stop.abort(), { once: true });
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+  get params(): ConnectParams {
+    return this.#params;
+  }
+  get api(): KubeApi | undefined {
+    return this.#api;
+  }
+  get membership(): Membership | undefined {
+    return this.#membership;
+  }
+  get laptop(): Laptop | undefined {
+    return this.#laptop;
+  }
+  get link(): Link | undefined {
+    return this.#link;
+  }
+  get welcome(): Welcome | undefined {
+    return this.#welcome;
+  }
+  get namespaces(): readonly string[] {
+    return this.#wishes?.namespaces ?? this.#params.namespaces;
+  }
+  get since(): Date {
+    return this.#since;
+  }
+  get lost(): Lost | undefined {
+    return this.#lost;
+  }
+
+  /** Connects. @throws the failed step's error, after everything before it was undone */
+  async open(): Promise<void> {
+    try {
+      await this.#open();
+    } catch (error) {
+      await this.close();
+      throw this.#options.signal.aborted
+        ? new CzError('INTERRUPTED', 'connecting was interrupted', { cause: error })
+        : error;
+    }
+  }
+
+  /**
+   * Applies what differs from the present wishes and returns it, a line each.
+   * @throws OTHER_CONTEXT naming both, USAGE, NETWORK_OVERLAP; then nothing was changed
+   */
+  async change(params: ConnectParams): Promise<string[]> {
+    const [api, laptop, welcome, before] = [this.#api, this.#laptop, this.#welcome, this.#wishes];
+    if (api === undefined || laptop === undefined || welcome === undefined || before === undefined) {
+      throw new CzError('CONFLICT', 'connecting is still under way', {
+        hint: 'wait for it, or: cz disconnect',
+      });
+    }
+    const access = await loadAccess(accessOptions(params));
+    refuseOther(api, access.context, access.server);
+    const wishes = await resolveWishes(params, access.namespace);
+    const changes = changesBetween(before, wishes);
+    if (changes.length === 0) return [];
+    await laptop.follow(welcome.networks, wishes, 'refuse');
+    this.#wishes = wishes;
+    this.#params = params;
+    return changes;
+  }
+
+  /** Undoes everything; returns what could not be undone, a line each. Idempotent. */
+  close(): Promise<string[]> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #open(): Promise<void> {
+    const { params, log } = this.#options;
+    const signal = this.#stop.signal;
+    const [api, host] = await this.#steps.run('cluster', 'reading the kubeconfig', async (undo) => {
+      const [access, seen] = await Promise.all([loadAccess(accessOptions(params)), readHost()]);
+      const opened = openApi(access);
+      undo(() => opened.close());
+      return [opened, seen] as const;
+    });
+    this.#api = api;
+    this.#ranges = pickRanges(host, INTERFACE);
+    this.#wishes = await resolveWishes(params, api.access.namespace);
+    const membership = await this.#steps.run('session', 'asking for a session', () =>
+      enroll({ ...params, api, signal }),
+    );
+    this.#membership = membership;
+    this.#tun = await this.#steps.run('tun', 'opening the tunnel interface', async (undo) => {
+      const tun = openTun({ name: INTERFACE });
+      undo(() => tun.close());
+      return tun;
+    });
+    const joined = await this.#steps.run('tunnel', 'joining the cluster', () =>
+      membership.join(this.#hello()),
+    );
+    this.#link = this.#openLink(this.#tun);
+    this.#attach(joined);
+    this.#laptop = new Laptop({
+      welcome: joined.welcome,
+      wishes: this.#wishes,
+      host,
+      dnsAddress: this.#ranges.dnsAddress,
+      outside: () => api.dial('/').remoteAddresses(),
+      tun: this.#tun,
+      steps: this.#steps,
+      journal: this.#options.journal,
+      log,
+    });
+    await this.#laptop.open();
+    signal.throwIfAborted();
+    this.#since = new Date();
+    this.#state = this.#link.attached ? 'connected' : 'reconnecting';
+  }
+
+  #hello(): LaptopHello {
+    const former = this.#welcome?.address;
+    return {
+      versions: [PROTOCOL_VERSION],
+      software: VERSION,
+      addressRanges: this.#ranges?.sessionRanges ?? [],
+      ...(former === undefined ? {} : { preferredAddress: former }),
+      offloads: this.#tun?.offloads ?? NO_OFFLOADS,
+      mtuMax: MTU_MAX,
+      ...(this.#link === undefined ? {} : { streams: this.#link.resumePoints() }),
+    };
+  }
+
+  #openLink(tun: TunDevice): Link {
+    const link = createLink({
+      role: 'laptop',
+      packets: tun,
+      log: this.#options.log,
+      onLost: (reason) => this.#onLost(reason),
+    });
+    link.on('networks', (params) => this.#inTurn(() => this.#followNetworks(params)));
+    return link;
+  }
+
+  #attach({ carrier, welcome, mode }: Joined): void {
+    this.#welcome = welcome;
+    this.#tun?.setOffloads(welcome.offloads);
+    this.#link?.attach(carrier, mode === 'resume' ? welcome.streams : undefined);
+  }
+
+  #onLost(reason: string): void {
+    if (this.#stop.signal.aborted) return;
+    this.#options.log.info('the way is lost', { reason });
+    this.#lost = { since: new Date(), reason };
+    if (reason === 'SESSION_ENDED') {
+      this.#options.onEnded('the session was ended in the cluster');
+      return;
+    }
+    if (this.#state === 'connected') this.#state = 'reconnecting';
+    this.#laptop?.setReachable(false);
+    this.#inTurn(() => this.#reconnect());
+  }
+
+  async #reconnect(): Promise<void> {
+    const backoff = createBackoff(RETRY_FIRST_MS, RETRY_MAX_MS);
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.#rejoin();
+        return;
+      } catch (error) {
+        this.#lost = { since: this.#lost?.since ?? new Date(), reason: messageOf(error) };
+        this.#options.log.info('no way back yet', { error });
+      }
+      await pause(backoff.next(), this.#stop.signal);
+    }
+  }
+
+  async #rejoin(): Promise<void> {
+    const joined = await this.#membership?.join(this.#hello());
+    if (joined === undefined) return;
+    if (this.#stop.signal.aborted) {
+      joined.carrier.terminate();
+      return;
+    }
+    this.#attach(joined);
+    if (joined.mode === 'open') await this.#laptop?.adopt(joined.welcome);
+    else if (this.#wishes !== undefined) await this.#laptop?.follow(joined.welcome.networks, this.#wishes);
+    this.#laptop?.setReachable(true);
+    if (this.#state === 'reconnecting') this.#state = 'connected';
+    this.#lost = undefined;
+    this.#options.log.info('the way is back', { mode: joined.mode });
+  }
+
+  async #followNetworks(params: unknown): Promise<void> {
+    const networks = parseNetworks(params);
+    if (this.#welcome === undefined || this.#wishes === undefined) return;
+    this.#welcome = { ...this.#welcome, networks };
+    await this.#laptop?.follow(networks, this.#wishes);
+  }
+
+  /** What happens by itself happens one after the other; its failures are the log's. */
+  #inTurn(work: () => Promise<void>): void {
+    this.#work = this.#work
+      .then(work)
+      .catch((error: unknown) => this.#options.log.error('following the cluster', { error }));
+  }
+
+  async #close(): Promise<string[]> {
+    const wasJoined = this.#link?.attached === true;
+    this.#stop.abort();
+    if (wasJoined) await this.#link?.request('goodbye', {}, GOODBYE_TIMEOUT_MS).catch(() => undefined);
+    this.#link?.close('DONE');
+    await this.#work;
+    const left = await this.#steps.undoAll();
+    this.#state = 'disconnected';
+    return left;
+  }
+}
+
+const NO_OFFLOADS = { checksum: false, tso4: false, tso6: false, tsoEcn: false, uso: false };
+
+/** Returns what loadAccess needs of a request. */
+export function accessOptions({ invoker, kubeconfig, context }: ConnectParams) {
+  return {
+    invoker,
+    ...(kubeconfig === undefined ? {} : { kubeconfig }),
+    ...(context === undefined ? {} : { context }),
+  };
+}
+
+function refuseOther(api: KubeApi, context: string, server: URL): void {
+  const { access } = api;
+  if (access.context === context && access.server.href === server.href) return;
+  throw new CzError('OTHER_CONTEXT', `connected to context "${access.context}" already, not "${context}"`, {
+    hint: 'cz disconnect, then connect again',
+  });
+}

@@ -1,0 +1,124 @@
+/**
+ * The laptop's Session in the cluster, and the websocket that belongs to it: creates the resource with the user's
+ * credential, finds the manager in its status, dials, proves itself. Does not touch the laptop.
+ */
+import { hostname } from 'node:os';
+import { descriptorOf, tuneSocket } from '../base/addon.js';
+import { hasCode } from '../base/errors.js';
+import { VERSION } from '../base/version.js';
+import type { KubeApi } from '../kube/api.js';
+import { apiPath } from '../kube/path.js';
+import { awaitManager, createSession, getSession, whoAmI, type SessionResource } from '../kube/session.js';
+import type { Carrier } from '../tunnel/carrier.js';
+import {
+  createKeyPair,
+  openSession,
+  type LaptopHello,
+  type Mode,
+  type Welcome,
+} from '../tunnel/handshake.js';
+import { TUNNEL_TUNING } from '../tunnel/tuning.js';
+import { dialWebsocket } from '../tunnel/websocket.js';
+
+/** How long the manager may take to put its key into a Session's status before it counts as not running. */
+const MANAGER_TIMEOUT_MS = 5000;
+/** Dialling and the handshake, each: short, since a lost way is tried again at once. */
+const DIAL_TIMEOUT_MS = 3000;
+/** The manager's port: private clusters let their API server reach pods on 443 and 10250 only. */
+const PORT = 443;
+
+export interface Membership {
+  /** The Session's UID and name now; another one after the former was deleted. */
+  readonly session: { readonly id: string; readonly name: string };
+  /** Kubernetes' name for the user. */
+  readonly user: string;
+  /**
+   * Opens a websocket to the manager and proves this laptop on it: resumes where that manager knows the session,
+   * else opens it anew, under a new Session if the former is gone.
+   * @throws MANAGER_SILENT, MANAGER_UNREACHABLE, NOT_PERMITTED, API_UNREACHABLE, VERSION_MISMATCH, NO_ADDRESS …
+   */
+  join(hello: LaptopHello): Promise<Joined>;
+}
+
+export interface Joined {
+  readonly carrier: Carrier;
+  readonly welcome: Welcome;
+  /** Whether the session went on (same manager, same forwarding state) or began anew. */
+  readonly mode: Mode;
+}
+
+export interface MembershipOptions {
+  readonly api: KubeApi;
+  readonly managerNamespace: string;
+  readonly managerUrl?: string;
+  readonly signal: AbortSignal;
+}
+
+/** Creates the Session. @throws MANAGER_MISSING, NOT_PERMITTED, CREDENTIAL_EXPIRED, API_UNREACHABLE */
+export async function enroll(options: MembershipOptions): Promise<Membership> {
+  const { api, managerNamespace, signal } = options;
+  const key = createKeyPair();
+  const user = await whoAmI(api, { signal });
+  const spec = { user, publicKey: key.publicKey, software: VERSION, host: hostname().slice(0, 253) };
+  let session = await createSession(api, managerNamespace, spec, { signal });
+  /** The key of the manager that holds our session's state. */
+  let joinedTo: string | undefined;
+
+  const current = async (): Promise<SessionResource> => {
+    const found = await getSession(api, managerNamespace, session.metadata.name, { signal });
+    if (found !== undefined && found.metadata.uid === session.metadata.uid) return found;
+    joinedTo = undefined;
+    return createSession(api, managerNamespace, spec, { signal });
+  };
+  const shake = async (mode: Mode, pod: string, managerKey: string, hello: LaptopHello): Promise<Joined> => {
+    const carrier = await dial(options, pod);
+    const welcome = await openSession(carrier, {
+      sessionUid: session.metadata.uid,
+      key,
+      hello,
+      mode,
+      managerKey: async () => managerKey,
+      timeoutMs: DIAL_TIMEOUT_MS,
+    });
+    joinedTo = managerKey;
+    return { carrier, welcome, mode };
+  };
+
+  return {
+    get session() {
+      return { id: session.metadata.uid, name: session.metadata.name };
+    },
+    user,
+    async join(hello) {
+      if (joinedTo !== undefined) session = await current();
+      const { pod, managerKey } = await awaitManager(api, managerNamespace, session, {
+        signal,
+        timeoutMs: MANAGER_TIMEOUT_MS,
+      });
+      if (managerKey !== joinedTo) return shake('open', pod, managerKey, hello);
+      try {
+        return await shake('resume', pod, managerKey, hello);
+      } catch (error) {
+        if (!hasCode(error, 'UNKNOWN_SESSION')) throw error;
+        return shake('open', pod, managerKey, hello);
+      }
+    },
+  };
+}
+
+async function dial({ api, managerNamespace, signal }: MembershipOptions, pod: string): Promise<Carrier> {
+  const way = api.dial(
+    apiPath`/api/v1/namespaces/${managerNamespace}/pods/${`${pod}:${PORT}`}/proxy/v1/session`,
+  );
+  return dialWebsocket({
+    url: way.url,
+    headers: await way.headers(),
+    createConnection: () => way.createConnection(),
+    tune(socket) {
+      const fd = descriptorOf(socket);
+      if (fd !== undefined) tuneSocket(fd, TUNNEL_TUNING);
+    },
+    timeoutMs: DIAL_TIMEOUT_MS,
+    signal,
+  });
+}
