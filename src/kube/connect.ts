@@ -9,6 +9,7 @@ import type { Duplex } from 'node:stream';
 import {
   connect as connectTls,
   createSecureContext,
+  rootCertificates,
   type ConnectionOptions,
   type SecureContext,
   type TLSSocket,
@@ -86,9 +87,7 @@ async function open(way: Way, context: SecureContext | undefined, signal: AbortS
   const socket = await openTcp(way, first, signal);
   try {
     const outer =
-      endpoint.proxy === undefined
-        ? socket
-        : await openProxy(socket, endpoint.proxy, endpoint.server, signal);
+      endpoint.proxy === undefined ? socket : await openProxy(way, socket, endpoint.proxy, signal);
     if (context === undefined) return { stream: outer, socket };
     return { stream: await openTls(outer, tlsOptions(endpoint, context), signal), socket };
   } catch (error) {
@@ -113,11 +112,19 @@ async function openTcp(way: Way, url: URL, signal: AbortSignal): Promise<Socket>
   return socket;
 }
 
-async function openProxy(socket: Socket, proxy: URL, server: URL, signal: AbortSignal): Promise<Duplex> {
+async function openProxy(
+  { endpoint }: Way,
+  socket: Socket,
+  proxy: URL,
+  signal: AbortSignal,
+): Promise<Duplex> {
   const host = hostOf(proxy);
-  const outer =
-    proxy.protocol === 'https:' ? await openTls(socket, { host, ...serverName(host) }, signal) : socket;
-  await connectThrough(outer, proxy, server, signal);
+  const { ca } = endpoint.tls;
+  // a company's proxy may have a certificate of the public authorities, or one of those that signed the server's
+  const trusted = { ca: [...rootCertificates, ...(ca === undefined ? [] : [ca])] };
+  const secure = proxy.protocol === 'https:';
+  const outer = secure ? await openTls(socket, { host, ...serverName(host), ...trusted }, signal) : socket;
+  await connectThrough(outer, proxy, endpoint.server, signal);
   return outer;
 }
 

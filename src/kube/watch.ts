@@ -51,6 +51,8 @@ const LIST_TIMEOUT_MS = 30_000;
 const OPEN_TIMEOUT_MS = 15_000;
 const FIRST_WAIT_MS = 200;
 const LONGEST_WAIT_MS = 10_000;
+/** A watch that lived this long is opened again at once (our choice; the server ends them after minutes). */
+const STEADY_MS = 5_000;
 
 /** Starts to follow the collection at `path`. */
 export function startWatch<T>(
@@ -85,24 +87,20 @@ interface Follower<T> {
 async function follow<T>(f: Follower<T>): Promise<void> {
   const backoff = createBackoff(FIRST_WAIT_MS, LONGEST_WAIT_MS);
   while (!f.signal.aborted) {
+    const started = Date.now();
     try {
       if (f.state.version === undefined) await list(f);
-      if (await watchOnce(f)) backoff.reset();
-      else await pause(backoff.next(), f.signal);
+      await watchOnce(f);
     } catch (error) {
       if (f.signal.aborted) break;
-      if (isGone(error) && f.state.version !== undefined) f.state.version = undefined;
-      else {
-        f.state.failed(asCzError(error, f.path));
-        await pause(backoff.next(), f.signal);
-      }
+      const relist = hasCode(error, 'GONE') && f.state.version !== undefined;
+      if (relist) f.state.version = undefined;
+      else f.state.failed(asCzError(error, f.path));
     }
+    if (Date.now() - started > STEADY_MS) backoff.reset();
+    else await pause(backoff.next(), f.signal);
   }
   f.state.closed();
-}
-
-function isGone(error: unknown): boolean {
-  return hasCode(error, 'GONE');
 }
 
 function asCzError(error: unknown, path: string): CzError {
@@ -148,20 +146,17 @@ async function listPage<T>(
   };
 }
 
-/** Returns whether the watch lived: false for one that ended at once, without an event. */
-async function watchOnce<T>(f: Follower<T>): Promise<boolean> {
+/** Watches from the last version until the server ends it. */
+async function watchOnce<T>(f: Follower<T>): Promise<void> {
   const { options, state } = f;
   const timeoutSeconds = String(300 + Math.floor(Math.random() * 300)); // as client-go: 5 to 10 minutes, spread
   const more = { watch: '1', allowWatchBookmarks: 'true', resourceVersion: state.version, timeoutSeconds };
   const path = withQuery(f.path, { ...selectors(options), ...more });
   const request = { method: 'GET', path, timeoutMs: OPEN_TIMEOUT_MS, signal: f.signal } as const;
-  const started = Date.now();
-  const stream = await f.transport.open(request);
-  const events = await readEvents(f, stream);
-  return events > 0 || Date.now() - started > 1_000;
+  await readEvents(f, await f.transport.open(request));
 }
 
-async function readEvents<T>(f: Follower<T>, stream: IncomingMessage): Promise<number> {
+async function readEvents<T>(f: Follower<T>, stream: IncomingMessage): Promise<void> {
   const cut = createLineCutter();
   const silenceMs = f.options.silenceMs ?? SILENCE_MS;
   const watchdog = setTimeout(
@@ -169,16 +164,11 @@ async function readEvents<T>(f: Follower<T>, stream: IncomingMessage): Promise<n
       stream.destroy(new CzError('API_UNREACHABLE', `the API server was silent for ${silenceMs / 1000} s`)),
     silenceMs,
   );
-  let count = 0;
   try {
     for await (const chunk of stream) {
       watchdog.refresh();
-      if (!Buffer.isBuffer(chunk)) continue;
-      const lines = cut(chunk);
-      count += lines.length;
-      takeLines(f, lines);
+      if (Buffer.isBuffer(chunk)) takeLines(f, cut(chunk));
     }
-    return count;
   } finally {
     clearTimeout(watchdog);
     stream.destroy();

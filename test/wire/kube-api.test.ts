@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { createServer, connect, type Server } from 'node:net';
 import { after, test } from 'node:test';
 import { codeOf, type CzError } from '../../src/base/errors.js';
-import { openApi, type KubeApi } from '../../src/kube/api.js';
+import { openApi, socketBeneath, type KubeApi } from '../../src/kube/api.js';
 import type { ClusterAccess } from '../../src/kube/access.js';
 import { createConnector } from '../../src/kube/connect.js';
 import type { Credential, Credentials } from '../../src/kube/credentials.js';
@@ -20,7 +20,7 @@ import {
   type Handler,
   type TestServer,
 } from '../support/api-server.js';
-import { createAuthority } from '../support/certificates.js';
+import { createAuthority, type Authority } from '../support/certificates.js';
 
 const closers: (() => unknown)[] = [];
 after(async () => {
@@ -368,10 +368,9 @@ interface Proxy {
 }
 
 /** An HTTP proxy that knows CONNECT alone. */
-async function openProxy(secure: boolean, answer = 200): Promise<Proxy & { ca: string }> {
-  const authority = createAuthority('proxy authority');
+async function openProxy(answer = 200, authority?: Authority): Promise<Proxy> {
   const asked: string[] = [];
-  const server = await openTestServer({ plain: !secure, authority });
+  const server = await openTestServer(authority === undefined ? { plain: true } : { authority });
   server.server.on('connect', (request, socket, head: Buffer) => {
     asked.push(`${request.url} ${request.headers['proxy-authorization'] ?? '-'}`);
     if (answer !== 200) {
@@ -388,15 +387,12 @@ async function openProxy(secure: boolean, answer = 200): Promise<Proxy & { ca: s
       end.on('error', () => undefined).on('close', () => (out.destroy(), socket.destroy()));
   });
   closers.push(() => server.close());
-  return {
-    url: new URL(`${secure ? 'https' : 'http'}://me:p%40ss@127.0.0.1:${server.port}`),
-    asked,
-    ca: authority.cert,
-  };
+  const scheme = authority === undefined ? 'http' : 'https';
+  return { url: new URL(`${scheme}://me:p%40ss@127.0.0.1:${server.port}`), asked };
 }
 
 test('requests go through an http proxy by CONNECT, with its name and password', async () => {
-  const proxy = await openProxy(false);
+  const proxy = await openProxy();
   const { api, server } = await start(undefined, { proxy: proxy.url });
   assert.deepEqual(await api.get(PODS), {});
   const authorization = `Basic ${Buffer.from('me:p@ss').toString('base64')}`;
@@ -404,8 +400,19 @@ test('requests go through an http proxy by CONNECT, with its name and password',
   assert.deepEqual(api.dial('/').remoteAddresses(), ['127.0.0.1']);
 });
 
+test('an https proxy carries TLS in TLS, and dial gives the TCP socket beneath both', async () => {
+  const { server } = await start();
+  const proxy = await openProxy(200, server.authority);
+  const api = openApi(server.access({ proxy: proxy.url }));
+  closers.push(() => api.close());
+  assert.deepEqual(await api.get(PODS), {});
+  const stream = await api.dial('/').createConnection();
+  assert.equal(socketBeneath(stream)?.remotePort, Number(proxy.url.port));
+  stream.destroy();
+});
+
 test('a proxy that wants another password says so, and the password is in no message', async () => {
-  const proxy = await openProxy(false, 407);
+  const proxy = await openProxy(407);
   const { server } = await start();
   await unreachable(
     server.access({ proxy: proxy.url }),
