@@ -27,6 +27,7 @@ export interface Manifest {
     readonly name?: string;
     readonly namespace?: string;
     readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
   };
 }
 
@@ -39,60 +40,44 @@ export interface ManifestOptions {
   readonly adopted?: boolean;
 }
 
-/** The objects of an install by when they are applied: each stage needs the one before. */
-export interface Stages {
-  readonly namespace: Manifest;
-  /** Independent of each other. */
-  readonly foundation: readonly Manifest[];
-  readonly workload: Manifest;
-}
-
-/** Returns the objects of an install. */
-export function createStages(options: ManifestOptions): Stages {
+/** Returns the objects of an install by when they are applied: those of one stage need only the stages before. */
+export function createStages(options: ManifestOptions): Manifest[][] {
   const { namespace, settings, version } = options;
-  return {
-    namespace: namespaceObject(namespace, version, options.adopted ?? false),
-    foundation: [
+  const roles = managerRoles(namespace, settings, version);
+  return [
+    [namespaceObject(namespace, version, options.adopted ?? false)],
+    [
       sessionDefinition(version),
       priorityObject(version),
-      ...managerRights(namespace, settings, version),
-      ...userRights(namespace, settings, version),
-      ...policies(namespace, version),
+      managerAccountObject(namespace, version),
+      managerClusterRole(settings, version),
+      ...roles,
+      connectRole(namespace, version),
+      viewRole(version),
+      sessionPolicy(namespace, version),
+      statusPolicy(namespace, version),
       serviceObject(namespace, version),
     ],
-    workload: statefulSetObject(namespace, settings, version),
-  };
+    [
+      managerClusterBinding(namespace, version),
+      ...roles.map((role) => managerBinding(role, namespace, version)),
+      connectBinding(namespace, settings, version),
+      policyBinding(SESSION_POLICY, version),
+      policyBinding(STATUS_POLICY, version),
+    ],
+    [statefulSetObject(namespace, settings, version)],
+  ];
 }
 
 /** Returns the same objects as one list, in order. */
 export function createManifests(options: ManifestOptions): Manifest[] {
-  const { namespace, foundation, workload } = createStages(options);
-  return [namespace, ...foundation, workload];
+  return createStages(options).flat();
 }
 
-function managerRights(namespace: string, settings: Settings, version: string): Manifest[] {
-  const roles = [
+function managerRoles(namespace: string, settings: Settings, version: string) {
+  return [
     managerRole(namespace, version),
     ...settings.onlyNamespaces.map((name) => managerNamespaceRole(name, version)),
-  ];
-  return [
-    managerAccountObject(namespace, version),
-    managerClusterRole(settings, version),
-    managerClusterBinding(namespace, version),
-    ...roles.flatMap((role) => [role, managerBinding(role, namespace, version)]),
-  ];
-}
-
-function userRights(namespace: string, settings: Settings, version: string): Manifest[] {
-  return [connectRole(namespace, version), connectBinding(namespace, settings, version), viewRole(version)];
-}
-
-function policies(namespace: string, version: string): Manifest[] {
-  return [
-    sessionPolicy(namespace, version),
-    policyBinding(SESSION_POLICY, version),
-    statusPolicy(namespace, version),
-    policyBinding(STATUS_POLICY, version),
   ];
 }
 

@@ -84,8 +84,14 @@ export function checkChoices(choices: Choices): Choices {
   return choices;
 }
 
-/** Returns whether this is a namespace's name (RFC 1123 label). */
-export function isNamespace(text: string): boolean {
+/** Returns the name of the manager's namespace, checked. @throws USAGE */
+export function checkNamespace(name: string): string {
+  demand(name, isNamespace, 'is no namespace name');
+  return name;
+}
+
+/** RFC 1123 label. */
+function isNamespace(text: string): boolean {
   return LABEL.test(text);
 }
 

@@ -86,7 +86,7 @@ test('with --only-namespaces Services and pods are read in those namespaces alon
   const roles = createManifests(options).filter((object) => object.metadata?.name === 'cz-manager-networks');
   assert.deepEqual(
     roles.map(({ kind, metadata }) => `${kind} ${metadata?.namespace}`),
-    ['Role shop', 'RoleBinding shop', 'Role blog', 'RoleBinding blog'],
+    ['Role shop', 'Role blog', 'RoleBinding shop', 'RoleBinding blog'],
   );
 });
 
@@ -117,12 +117,20 @@ test('the manager’s configuration reaches its environment', () => {
   assert.equal(values.get('CZ_NAMESPACES'), 'shop,blog');
 });
 
-test('the foundation’s objects have names of their own', () => {
-  const { foundation } = createStages(options);
-  const names = foundation.map(
-    ({ kind, metadata }) => `${kind}/${metadata?.namespace ?? ''}/${metadata?.name}`,
-  );
+test('objects have names of their own, and a binding comes in a later stage than its role', () => {
+  const stages = createStages(options);
+  const stageOf = (kind: string, name: string | undefined) =>
+    stages.findIndex((stage) =>
+      stage.some((object) => object.kind === kind && object.metadata?.name === name),
+    );
+  const names = stages
+    .flat()
+    .map(({ kind, metadata }) => `${kind}/${metadata?.namespace ?? ''}/${metadata?.name}`);
   assert.equal(new Set(names).size, names.length);
+  for (const { kind = '', metadata } of stages
+    .flat()
+    .filter((object) => object.kind?.endsWith('RoleBinding')))
+    assert.ok(stageOf(kind.replace('Binding', ''), metadata?.name) < stageOf(kind, metadata?.name));
 });
 
 function rulesOf(object: object): PolicyRule[] {
