@@ -112,14 +112,8 @@ async function answerByPolicy(state: State, key: string): Promise<Entry> {
     question.readUInt16BE(question.length - 4),
     question.readUInt16BE(question.length - 2),
   );
-  switch (route.kind) {
-    case 'outside':
-      return askOutside(state, key);
-    case 'negative':
-      return negativeEntry(state, key);
-    case 'cluster':
-      return askCandidates(state, key, route);
-  }
+  if (route.kind === 'outside') return askOutside(state, key);
+  return route.kind === 'negative' ? negativeEntry(state, key) : askCandidates(state, key, route);
 }
 
 async function askCandidates(state: State, key: string, route: ClusterRoute): Promise<Entry> {
@@ -220,8 +214,7 @@ function openAlias(message: Message): WireName | undefined {
   }
   if (name === lowerName(question.name)) return undefined;
   return answers.some((record) => record.type === question.type && lowerName(record.name) === name) ||
-    (answers.length > 0 &&
-      answers.some((record) => record.type !== TYPE.CNAME && lowerName(record.name) === name))
+    answers.some((record) => record.type !== TYPE.CNAME && lowerName(record.name) === name)
     ? undefined
     : name;
 }

@@ -70,7 +70,7 @@ export async function openDns(options: DnsOptions): Promise<Dns> {
   const server = await openDnsServer({
     address: options.address,
     port: options.port ?? 53,
-    handle: resolver.handle,
+    handle: (bytes, limitBytes) => resolver.handle(bytes, limitBytes),
   });
   const told = new Set<string>();
   tellShared(names.shared, told, log);

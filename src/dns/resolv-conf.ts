@@ -133,7 +133,8 @@ async function mountOver(state: State, target: string): Promise<boolean> {
 
 async function editInPlace(state: State, target: string): Promise<void> {
   const known = await stat(target).catch(() => undefined);
-  const text = textFor(state, `cp ${target}${BACKUP_SUFFIX} ${target}`);
+  const undoing = known === undefined ? `rm ${target}` : `cp ${target}${BACKUP_SUFFIX} ${target}`;
+  const text = textFor(state, undoing);
   if (known === undefined) {
     const action = { kind: 'remove', path: target, onlyIfStarts: MARKER } as const;
     state.entries.push(await state.record('resolv.conf', action));

@@ -1,60 +1,105 @@
 /**
- * Runs inside a network and a mount namespace of its own (dns.test.ts): a cluster's DNS, an outside DNS, cz's own between
- * them, and the laptop's /etc/resolv.conf changed by the mechanism under test. Runs one scenario and prints what it
- * found as JSON.
+ * Runs inside namespaces of its own (dns-laptop.test.ts): a laptop's resolver is pointed at cz, commands are run, and it
+ * is put back in the way that the scenario says. Prints what was seen as JSON.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { exec } from '../../src/base/exec.js';
-import { openJournal } from '../../src/base/undo.js';
-import { createResolvConf } from '../../src/dns/resolv-conf.js';
+import { openJournal, replayJournal } from '../../src/base/undo.js';
+import { chooseOsResolver } from '../../src/dns/choose.js';
 import { openDns } from '../../src/dns/open.js';
+import type { LaptopResolver } from '../../src/dns/os-resolver.js';
 import { checkLookupsArrive } from '../../src/dns/probe.js';
-import { openFakeDns } from './dns-fake.js';
-import { CLUSTER_ZONE, OUTSIDE_ZONE, TRIED_POLICY } from './dns-zones.js';
+import { recoverResolvConf } from '../../src/dns/resolv-conf.js';
+import { planTarget } from '../../src/dns/target.js';
+import { CLUSTER_DNS, INTERFACE, openLaptop, OWN_DNS, type ResolvConfForm } from './dns-laptop.js';
+import { TRIED_POLICY } from './dns-zones.js';
+import { waitFor } from './wait-for.js';
 
-const CLUSTER = '10.96.0.10';
-const OUTSIDE = '192.0.2.53';
-const OWN = '198.18.255.53';
-
-const folder = mkdtempSync(join(tmpdir(), 'cz-dns-'));
-await exec(['ip', 'link', 'set', 'lo', 'up']);
-for (const address of [CLUSTER, OUTSIDE, OWN])
-  await exec(['ip', 'address', 'add', `${address}/32`, 'dev', 'lo']);
-const cluster = await openFakeDns(CLUSTER, 53, CLUSTER_ZONE);
-const outside = await openFakeDns(OUTSIDE, 53, OUTSIDE_ZONE);
-
-const commands: string[][] = JSON.parse(process.argv[2] ?? '[]');
-const journal = await openJournal(join(folder, 'journal'));
-const resolver = createResolvConf({ record: journal.record, runFolder: folder });
-const before = readFileSync('/etc/resolv.conf', 'utf8');
-const laptop = await resolver.read();
-const dns = await openDns({
-  address: OWN,
-  policy: { ...TRIED_POLICY, laptopDomains: laptop.search },
-  cluster: [{ address: CLUSTER }],
-  outside: laptop.servers.map((address) => ({ address })),
-});
-await resolver.apply({
-  server: OWN,
-  interfaceName: 'lo',
-  searchDomains: TRIED_POLICY.connected.map((namespace) => `${namespace}.svc.${TRIED_POLICY.clusterDomain}`),
-  routedDomains: [],
-});
-await checkLookupsArrive(dns);
-const during = readFileSync('/etc/resolv.conf', 'utf8');
-const results: string[] = [];
-for (const command of commands) {
-  const { stdout } = await exec(command, { okCodes: [0, 1, 2, 7, 9] });
-  results.push(stdout.trim());
+interface Scenario {
+  readonly form: ResolvConfForm;
+  readonly resolvedFolder: string;
+  readonly commands: readonly string[][];
+  /** How it ends: undone, by the journal after a crash, or by looking at the file alone. */
+  readonly end: 'undo' | 'replay' | 'recover';
+  /** Another program's resolv.conf, written over what is there while cz is connected. */
+  readonly foreign?: string;
 }
-await resolver.undo();
-const after = readFileSync('/etc/resolv.conf', 'utf8');
+
+const scenario: Scenario = JSON.parse(process.argv[2] ?? '{}');
+process.env['PATH'] = `/usr/local/sbin:${process.env['PATH'] ?? ''}`;
+const laptop = await openLaptop(scenario.form, scenario.resolvedFolder);
+const read = () => (isThere('/etc/resolv.conf') ? readFileSync('/etc/resolv.conf', 'utf8') : undefined);
+
+const journal = await openJournal('/run/cz/journal');
+const resolver = await chooseOsResolver({
+  record: (step, action) => journal.record(step, action),
+  runFolder: '/run/cz',
+});
+const before = read();
+const asked = await resolver.read();
+const policy = { ...TRIED_POLICY, laptopDomains: asked.search };
+const outside = (now: LaptopResolver) => now.servers.map((address) => ({ address }));
+const dns = await openDns({
+  address: OWN_DNS,
+  policy,
+  cluster: [{ address: CLUSTER_DNS }],
+  outside: outside(asked),
+});
+const target = planTarget({ server: OWN_DNS, interfaceName: INTERFACE, policy });
+await resolver.apply(target, () => checkLookupsArrive(dns));
+const changes: LaptopResolver[] = [];
+resolver.watch((now) => {
+  changes.push(now);
+  dns.update({ outside: outside(now) });
+});
+const during = read();
+if (scenario.foreign !== undefined) {
+  writeFileSync('/etc/resolv.conf', scenario.foreign);
+  await waitFor(
+    'the other program being followed',
+    () => changes.length > 0 && read()?.startsWith('# cz') === true,
+  );
+}
+const results: string[] = [];
+for (const command of scenario.commands) {
+  results.push((await exec(command, { okCodes: [0, 1, 2, 7, 9] })).stdout.trim());
+}
+const domains = scenario.form === 'resolved' ? (await exec(['resolvectl', 'domain', INTERFACE])).stdout : '';
+await putBack();
+const after = read();
+const domainsAfter =
+  scenario.form === 'resolved' ? (await exec(['resolvectl', 'domain', INTERFACE])).stdout : '';
 await dns.close();
 await journal.close();
-await Promise.all([cluster.close(), outside.close()]);
+await laptop.close();
+const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+  .split('\n')
+  .filter((line) => line.includes('/run/cz') || line.includes('/cz/resolv.conf'));
 console.log(
-  JSON.stringify({ before, during, after, results, cluster: cluster.asked, outside: outside.asked }),
+  JSON.stringify({
+    mechanism: resolver.mechanism,
+    before,
+    during,
+    after,
+    results,
+    domains,
+    domainsAfter,
+    changes,
+    mounts,
+    left: readdirSync('/etc').filter((name) => name.includes('cz-backup')),
+    link: isThere('/etc/resolv.conf') && lstatSync('/etc/resolv.conf').isSymbolicLink(),
+    cluster: laptop.cluster.asked,
+    outside: laptop.outside.asked,
+  }),
 );
-rmSync(folder, { recursive: true });
+
+async function putBack(): Promise<void> {
+  if (scenario.end === 'undo') return resolver.undo();
+  resolver.close();
+  if (scenario.end === 'recover') await recoverResolvConf();
+  else await replayJournal('/run/cz/journal');
+}
+
+function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
