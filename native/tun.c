@@ -50,7 +50,7 @@ struct tun {
   struct packet *stash; // out of the queue, but the arena was full
   struct packet *slot;  // what the reader reads into
   bool armed;           // the owner waits for `readable`
-  int failed;           // -errno of the read that ended the reader
+  int failed;           // why the reader ended, -errno
   uint64_t busy_ns;     // when much memory was last in use
 };
 
@@ -163,9 +163,10 @@ static int rest(struct tun *tun) {
   return much ? IDLE_MS : -1;
 }
 
+/** The kernel says EBADFD, EFAULT or EIO, by the moment at which the interface went. */
 static void fail(struct tun *tun, int error) {
   pthread_mutex_lock(&tun->lock);
-  tun->failed = error;
+  tun->failed = error == -ENOMEM ? error : -ENODEV;
   bool wake = tun->armed;
   tun->armed = false;
   pthread_mutex_unlock(&tun->lock);

@@ -57,7 +57,7 @@ void tun_set_session(struct tun *tun, enum side side, uint32_t address);
 
 /**
  * Fills the arena with records, fairly over flows. Returns the bytes written; 0 when none waits, and then
- * `readable` will be called once; -errno when the interface is gone. The arena has room for RECORD_MAX at least.
+ * `readable` will be called once; -ENODEV when the interface is gone. The arena has room for RECORD_MAX at least.
  */
 ssize_t tun_take(struct tun *tun, uint8_t *arena, size_t length);
 

@@ -20,8 +20,14 @@ export interface Pair {
   close(): void;
 }
 
-/** Opens both TUNs, configured and joined by `join`. */
-export async function openPair(join: (from: TunDevice, to: TunDevice) => void = carry): Promise<Pair> {
+export interface PairOptions {
+  /** Carries what one end reads to the other; default: at once. */
+  readonly join?: (from: TunDevice, to: TunDevice) => void;
+  readonly queueBytes?: number;
+}
+
+/** Opens both TUNs, configured and joined. */
+export async function openPair({ join = carry, ...queue }: PairOptions = {}): Promise<Pair> {
   const cluster = start(['unshare', '-n', 'sleep', 'infinity'], { stdio: 'ignore' });
   const pid = String(cluster.pid);
   await until(() => namespaceOf(pid) !== namespaceOf('self'));
@@ -30,8 +36,8 @@ export async function openPair(join: (from: TunDevice, to: TunDevice) => void = 
     `--net=/proc/${pid}/ns/net`,
     ...argv,
   ];
-  const laptop = openTun({ name: 'cz%d' });
-  const manager = openTun({ name: 'far%d' });
+  const laptop = openTun({ name: 'cz%d', ...queue });
+  const manager = openTun({ name: 'far%d', ...queue });
   await exec(['ip', 'link', 'set', manager.name, 'netns', pid]);
   await configure([], laptop.name, LAPTOP_ADDRESS, '10.99.0.0/16');
   await configure(inCluster(), manager.name, CLUSTER_ADDRESS, LAPTOP_ADDRESS);
