@@ -6,9 +6,9 @@ import { destroySockets } from '../base/addon.js';
 import type { Log } from '../base/log.js';
 import type { Journal, UndoAction } from '../base/undo.js';
 import { RUN_DIR } from '../control/schema.js';
-import { chooseOsResolver } from '../dns/choose.js';
+import { chooseOsResolver, type ChosenResolver } from '../dns/choose.js';
 import { openDns, type Dns } from '../dns/open.js';
-import type { LaptopResolver, OsResolver } from '../dns/os-resolver.js';
+import type { LaptopResolver } from '../dns/os-resolver.js';
 import { checkLookupsArrive } from '../dns/probe.js';
 import { applyRoutes, RULES_UNDO } from '../routes/apply.js';
 import { GUARD_UNDO, guardInterface } from '../routes/guard.js';
@@ -48,7 +48,7 @@ export class Laptop {
   #mtu: number;
   #plan: RoutePlan | undefined;
   #dns: Dns | undefined;
-  #resolver: OsResolver | undefined;
+  #resolver: ChosenResolver | undefined;
   #before: LaptopResolver = { servers: [], search: [] };
 
   constructor(options: LaptopOptions) {
@@ -100,15 +100,16 @@ export class Laptop {
       undo(await this.#record('rules', RULES_UNDO));
       await this.#applyPlan(plan);
     });
-    await steps.run('dns', 'answering the cluster’s names', async (undo) => {
+    const dns = await steps.run('dns', 'answering the cluster’s names', async (undo) => {
       const { dnsAddress, log } = this.#options;
-      const dns = await openDns({ address: dnsAddress, ...this.#dnsView(), log });
-      this.#dns = dns;
-      undo(() => dns.close());
+      const opened = await openDns({ address: dnsAddress, ...this.#dnsView(), log });
+      undo(() => opened.close());
+      return opened;
     });
+    this.#dns = dns;
     await steps.run('resolver', 'setting up the resolver', async (undo) => {
       undo(() => resolver.undo());
-      await this.#pointResolver(resolver);
+      await this.#pointResolver(resolver, dns);
     });
   }
 
@@ -154,9 +155,8 @@ export class Laptop {
     await configureInterface(tun.name, { address: this.#address, dnsAddress, mtu: this.#mtu });
   }
 
-  async #pointResolver(resolver: OsResolver): Promise<void> {
-    await resolver.apply(this.#resolverTarget());
-    if (this.#dns !== undefined) await checkLookupsArrive(this.#dns);
+  async #pointResolver(resolver: ChosenResolver, dns: Dns): Promise<void> {
+    await resolver.apply(this.#resolverTarget(), () => checkLookupsArrive(dns));
     resolver.watch((now) => {
       this.#before = now;
       this.#dns?.update(this.#dnsView());
