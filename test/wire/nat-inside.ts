@@ -19,6 +19,8 @@ const POD_IP = '10.244.1.10';
 const ONE = '198.18.0.1';
 const TWO = '198.18.0.2';
 const POD = '10.244.2.20';
+/** A pod that only forged packets are sent to. */
+const VICTIM = '10.244.2.21';
 const SERVICE = '10.96.0.10';
 const NODE = '10.244.9.9';
 const METADATA = '169.254.169.254';
@@ -26,7 +28,7 @@ const RESOLVER = '169.254.20.10';
 const OUTSIDE = '8.8.8.8';
 const EXTRA = '10.50.0.7';
 /** Addresses that answer at the far end. */
-const FAR = [POD, SERVICE, NODE, METADATA, RESOLVER, OUTSIDE, EXTRA, '10.244.1.1'];
+const FAR = [POD, VICTIM, SERVICE, NODE, METADATA, RESOLVER, OUTSIDE, EXTRA, '10.244.1.1'];
 const NETWORKS = {
   allowed: ['10.244.0.0/16', '10.96.0.0/12'],
   forbidden: [NODE, '10.244.1.1'],
@@ -252,9 +254,9 @@ async function forbidden() {
 async function forged() {
   for (const from of [TWO, POD_IP, POD, '127.0.0.1'])
     one.send(
-      tcp({ from, to: POD, sourcePort: 42_000, port: 81, flags: SYN }),
-      udp({ from, to: POD, sourcePort: 42_000, port: 7, data: Buffer.from('forged') }),
-      ping({ from, to: POD, id: 6 }),
+      tcp({ from, to: VICTIM, sourcePort: 42_000, port: 81, flags: SYN }),
+      udp({ from, to: VICTIM, sourcePort: 42_000, port: 7, data: Buffer.from('forged') }),
+      ping({ from, to: VICTIM, id: 6 }),
     );
   return [...(await one.settled(ONE)), ...(await two.settled(TWO))];
 }
@@ -306,7 +308,10 @@ async function changes() {
   const after = [await knock(EXTRA), await knock(NODE)];
   await nat.setNetworks({ ...NETWORKS, allowed: ['10.244.0.0/16'], forbidden: NETWORKS.forbidden });
   const back = [await knock(EXTRA), await knock(NODE), await knock(SERVICE), await knock(POD)];
-  return { after, back };
+  // Not even a cluster that names them as its own makes these reachable.
+  await nat.setNetworks({ ...NETWORKS, allowed: ['10.244.0.0/16', '169.254.0.0/16', '198.18.0.0/15'] });
+  const never = [await knock(METADATA), await knock(TWO)];
+  return { after, back, never };
 }
 
 /** A session ends, and another gets its interface and address: nothing of the first one's connections is the second's. */

@@ -111,6 +111,7 @@ test('networks and forbidden addresses follow the cluster', () => {
   assert.deepEqual(results['changes'], {
     after: ['icmp 0/0', 'icmp 0/0'],
     back: ['icmp 3/13', 'icmp 3/13', 'icmp 3/13', 'icmp 0/0'],
+    never: ['icmp 3/13', 'icmp 3/13'],
   });
 });
 
