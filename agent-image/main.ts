@@ -28,7 +28,7 @@ function readOptions(): { output: string; tag: string; node: string } {
   return {
     output: path.resolve(values.output),
     tag: values.tag ?? `cz-manager:${VERSION}`,
-    node: path.resolve(root, values.node ?? `node_modules/node-linux-${process.arch}/bin/node`),
+    node: path.resolve(root, values.node ?? `agent-image/node_modules/node-linux-${process.arch}/bin/node`),
   };
 }
 

@@ -71,6 +71,12 @@ function onPath(program) {
   return folders.some((folder) => existsSync(`${folder}/${program}`));
 }
 
+/** `npm ci` where the folder's lock file is newer than what is installed. */
+function installPackages(folder) {
+  if (isFresh(`${folder}/node_modules/.package-lock.json`, `${folder}/package-lock.json`)) return;
+  run(`installing the npm packages of ${folder}`, ['npm', 'ci', '--prefix', folder]);
+}
+
 function isFresh(product, input) {
   if (!existsSync(`${root}${product}`)) return false;
   return statSync(`${root}${product}`).mtimeMs >= statSync(`${root}${input}`).mtimeMs;
