@@ -168,9 +168,8 @@ async function plan(entries: readonly ImageEntry[]): Promise<Member[]> {
       throw new CzError('IMAGE_PATH', `"${entry.path}" stands in the image twice`);
     members.set(member.name, member);
   }
-  for (const name of [...members.keys()])
-    for (const above of foldersAbove(name))
-      if (!members.has(above)) members.set(above, folderMember(above, 0o755));
+  const above = new Set([...members.keys()].flatMap(foldersAbove));
+  for (const name of above) if (!members.has(name)) members.set(name, folderMember(name, 0o755));
   return [...members.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 

@@ -69,7 +69,7 @@ const MODULES: readonly Module[] = [
     what: "the tests' own programs",
     folder: path.join(WORKLOADS_DIR, 'programs'),
     flags: ['-ldflags', linkerFlags([])],
-    packages: ['./workload'],
+    packages: ['./shaper', './workload'],
   },
 ];
 

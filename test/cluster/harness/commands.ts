@@ -9,6 +9,8 @@ import { importImage } from './node.js';
 import { inside, namespaces } from './namespaces.js';
 import { isRunning, processId, startProcess, stopProcess } from './processes.js';
 import { NODES, PREFIX, type ProxyMode } from './settings.js';
+import { parseShape } from './shape-text.js';
+import { shape, unshape } from './shaper.js';
 import { facts, up } from './up.js';
 
 export const USAGE = `npm run cluster -- COMMAND
@@ -16,7 +18,9 @@ export const USAGE = `npm run cluster -- COMMAND
   down                                    the machine as before
   status                                  one line of JSON
   kubectl ARGS…                           as the cluster's admin
-  laptop [--name N] [--default-route] [--direct] -- CMD…   CMD on a laptop, made if it is new
+  laptop [--name N] [--default-route|--direct] [--shape LINK] -- CMD…
+                                          CMD on a laptop, made if it is new; LINK like rate=100mbit,delay=25ms,loss=1%,
+                                          cut or reset (also up-cut, down-rate=…), or off; without CMD only that
   node NAME -- CMD…                       CMD in a node's namespaces
   user NAME [GROUP…]                      the path of a kubeconfig for a user with these groups
   load FILE.tar                           an image into both nodes
@@ -57,7 +61,15 @@ export const commands: Readonly<Record<string, Command | undefined>> = {
 async function status(): Promise<unknown> {
   const cluster = await facts();
   if (cluster === undefined) return { state: (await namespaces()).length > 0 ? 'partial' : 'down' };
-  const names = ['etcd', 'apiserver', 'controller-manager', 'scheduler', 'outside-dns'];
+  const names = [
+    'etcd',
+    'apiserver',
+    'controller-manager',
+    'scheduler',
+    'outside-dns',
+    'beside-web',
+    'beside-echo',
+  ];
   const perNode = NODES.flatMap(({ name }) =>
     ['containerd', 'kubelet', 'kube-proxy'].map((what) => `${what}-${name}`),
   );
@@ -70,16 +82,31 @@ async function status(): Promise<unknown> {
 async function runOnLaptop(args: readonly string[]): Promise<number> {
   await requireCluster();
   const [options, command] = split(args);
-  let name = FIRST_LAPTOP;
-  let attachment: Attachment | undefined;
-  for (let at = 0; at < options.length; at++) {
-    const option = options[at];
-    if (option === '--name') name = options[++at] ?? '';
-    else if (option === '--default-route' || option === '--direct')
-      attachment = option === '--direct' ? 'direct' : 'default-route';
+  const wanted = laptopOptions(options);
+  const one = await laptop(wanted.name, wanted.attachment);
+  if (wanted.shape === 'off') await unshape(one);
+  else if (wanted.shape !== undefined) answer(await shape(one, parseShape(wanted.shape)));
+  if (command.length === 0 && wanted.shape !== undefined) return 0;
+  return attach(onLaptop(one, command.length > 0 ? command : shell(), process.cwd()));
+}
+
+interface LaptopOptions {
+  readonly name: string;
+  readonly attachment?: Attachment;
+  readonly shape?: string;
+}
+
+function laptopOptions(options: readonly string[]): LaptopOptions {
+  let found: LaptopOptions = { name: FIRST_LAPTOP };
+  const left = [...options];
+  for (let option = left.shift(); option !== undefined; option = left.shift()) {
+    if (option === '--name') found = { ...found, name: left.shift() ?? '' };
+    else if (option === '--shape') found = { ...found, shape: left.shift() ?? '' };
+    else if (option === '--direct') found = { ...found, attachment: 'direct' };
+    else if (option === '--default-route') found = { ...found, attachment: 'default-route' };
     else throw usage(`"${option}" is no option of laptop`);
   }
-  return attach(onLaptop(await laptop(name, attachment), command, process.cwd()));
+  return found;
 }
 
 async function runOnNode(args: readonly string[]): Promise<number> {
@@ -87,17 +114,17 @@ async function runOnNode(args: readonly string[]): Promise<number> {
   const [[name], command] = split(args);
   if (!NODES.some((node) => node.name === name)) throw usage(`"${name}" is no node`);
   const holder = await processId(`holder-${PREFIX}${name}`);
-  return attach(inside({ net: `${PREFIX}${name}`, holder }, command));
+  return attach(inside({ net: `${PREFIX}${name}`, holder }, command.length > 0 ? command : shell()));
 }
 
-/** Everything behind `--` is the command; without one, a shell. */
+/** Everything behind `--` is the command. */
 function split(args: readonly string[]): [readonly string[], readonly string[]] {
   const at = args.indexOf('--');
-  const command = at < 0 ? [] : args.slice(at + 1);
-  return [
-    at < 0 ? args : args.slice(0, at),
-    command.length > 0 ? command : [process.env['SHELL'] ?? '/bin/sh'],
-  ];
+  return at < 0 ? [args, []] : [args.slice(0, at), args.slice(at + 1)];
+}
+
+function shell(): readonly string[] {
+  return [process.env['SHELL'] ?? '/bin/sh'];
 }
 
 async function each(names: readonly string[], work: (name: string) => Promise<void>): Promise<number> {

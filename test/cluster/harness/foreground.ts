@@ -13,8 +13,8 @@ export async function attach(argv: readonly [string, ...string[]]): Promise<numb
   const pass = (signal: NodeJS.Signals) => void child.kill(signal);
   for (const signal of PASSED) process.on(signal, pass);
   try {
-    const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
-    return code ?? 128 + constants.signals[signal ?? 'SIGKILL'];
+    await once(child, 'exit');
+    return child.exitCode ?? 128 + constants.signals[child.signalCode ?? 'SIGKILL'];
   } finally {
     for (const signal of PASSED) process.off(signal, pass);
   }

@@ -69,7 +69,11 @@ async function hold(net: string, script: string, args: readonly string[]): Promi
   await mkdir(own, { recursive: true });
   const shell = ['sh', '-c', script, 'holder', CLUSTER_DIR, own, ...args];
   const pid = await background(`holder-${net}`, { net }, [
-    ...['unshare', '--mount', '--propagation', 'private', '--'],
+    'unshare',
+    '--mount',
+    '--propagation',
+    'private',
+    '--',
     ...shell,
   ]);
   await until(`the mounts of ${net}`, () => held(net, own), { timeoutMs: HOLD_TIMEOUT_MS, everyMs: 20 });

@@ -1,6 +1,6 @@
 /** The workloads' image: busybox, the tests' own servers, iperf3, Redis and CoreDNS in one layer, kept in the cache. */
 import { createHash } from 'node:crypto';
-import { access, mkdir, realpath, stat } from 'node:fs/promises';
+import { access, mkdir, readdir, realpath, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { writeImage, type ImageEntry } from '../../../agent-image/archive.js';
 import { programEntries } from '../../../agent-image/libraries.js';
@@ -11,7 +11,7 @@ const APPLETS =
   'cat chmod chown cp date dd df echo env find grep head hostname id ip kill ln ls mkdir mknod mv nc netstat \
 nslookup ping printf ps rm rmdir sed seq sh sleep stat tail tar tee test timeout touch traceroute tr true umount wc wget';
 
-/** Returns the path of the image file, after writing it if one of its programs is newer than the last. */
+/** Returns the path of the image file, after writing it (and dropping older ones) if one of its programs changed. */
 export async function workloadImage(): Promise<string> {
   const entries = await content();
   const file = path.join(CACHE_DIR, `workload-${await fingerprint(entries)}.tar`);
@@ -27,6 +27,9 @@ async function write(entries: readonly ImageEntry[], output: string): Promise<vo
   await mkdir(CACHE_DIR, { recursive: true });
   const config = { Entrypoint: ['/bin/workload'], Cmd: ['pause'], Env: ['PATH=/bin'] };
   await writeImage({ entries, config, tags: [WORKLOAD_IMAGE], output });
+  for (const file of await readdir(CACHE_DIR))
+    if (/^workload-.*\.tar$/.test(file) && file !== path.basename(output))
+      await rm(path.join(CACHE_DIR, file));
 }
 
 async function content(): Promise<ImageEntry[]> {

@@ -11,6 +11,8 @@
 import { addNamespace, ip, sysctl } from './namespaces.js';
 import {
   API_ADDRESS,
+  BESIDE,
+  BESIDE_ADDRESS,
   CONTROL,
   CONTROL_ADDRESS,
   NETWORKS,
@@ -29,9 +31,9 @@ export function nodeNamespace(node: NodeSettings): string {
   return `${PREFIX}${node.name}`;
 }
 
-/** Makes the namespaces of control plane, outside and nodes, and joins them. */
+/** Makes the namespaces and joins them; the nodes' host beside the cluster as well. */
 export async function joinNetwork(): Promise<void> {
-  for (const net of [CONTROL, OUTSIDE, ...NODES.map(nodeNamespace)]) await addNamespace(net);
+  for (const net of [CONTROL, OUTSIDE, BESIDE, ...NODES.map(nodeNamespace)]) await addNamespace(net);
   await sysctl(CONTROL, ['net.ipv4.ip_forward=1']); // else what comes to be forwarded is dropped without a word
   await sysctl(OUTSIDE, ['net.ipv4.ip_forward=1']);
   await ip(CONTROL, [
@@ -56,6 +58,19 @@ export async function joinNetwork(): Promise<void> {
     'route add unreachable default',
   ]);
   for (const node of NODES) await joinNode(node);
+  await joinBeside();
+}
+
+async function joinBeside(): Promise<void> {
+  await ip(CONTROL, [
+    `link add beside type veth peer name eth0 netns ${BESIDE}`,
+    'link set beside master cluster0 up',
+  ]);
+  await ip(BESIDE, [
+    `addr add ${BESIDE_ADDRESS}/24 dev eth0`,
+    'link set eth0 up',
+    ...NODES.map((node) => `route add ${node.podCidr} via ${node.address}`),
+  ]);
 }
 
 async function joinNode(node: NodeSettings): Promise<void> {

@@ -37,7 +37,9 @@ export async function startContainerd(node: NodeSettings, images: readonly strin
   await writeConfiguration(node);
   const running = { name: node.name, place: { net, holder: await holdNode(net) } };
   await background(`containerd-${node.name}`, running.place, [
-    ...['containerd', '--config', file(node, 'containerd.toml')],
+    'containerd',
+    '--config',
+    file(node, 'containerd.toml'),
   ]);
   await until('an answering containerd', () => answers(node), { timeoutMs: CONTAINERD_TIMEOUT_MS });
   for (const image of images) await importImage(node.name, image);

@@ -1,16 +1,22 @@
 /**
- * The laptops' own DNS server: a few invented names, NXDOMAIN for all else, each query in a log, so that a test can see
+ * What is not of the cluster: a host beside the nodes, and the laptops' own DNS server: a few invented names, NXDOMAIN for all else, each query in a log, so that a test can see
  * what a laptop asked outside.
  */
 import { writeFile } from 'node:fs/promises';
 import { background } from './processes.js';
-import { inCluster, OUTSIDE, OUTSIDE_ZONE } from './settings.js';
+import { BESIDE, inCluster, OUTSIDE, OUTSIDE_ZONE } from './settings.js';
 
 /** What the outside DNS server answers for any name in its zone. */
 export const OUTSIDE_ANSWER = '203.0.113.80';
 
 /** Where each query to the outside DNS server leaves a line: `TYPE NAME`. */
 export const OUTSIDE_DNS_LOG = inCluster('logs', 'outside-dns.log');
+
+/** Starts the servers of the host beside the nodes. */
+export async function startBeside(): Promise<void> {
+  await background('beside-web', { net: BESIDE }, ['workload', 'web', '-port', '80']);
+  await background('beside-echo', { net: BESIDE }, ['workload', 'echo', '-port', '7']);
+}
 
 /** Starts the outside DNS server. */
 export async function startOutsideDns(): Promise<void> {

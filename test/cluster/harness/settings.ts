@@ -53,10 +53,14 @@ export const NODES: readonly NodeSettings[] = [
 /** The one image of the workloads; also what a pod's sandbox runs. */
 export const WORKLOAD_IMAGE = 'cz.test/workload:1';
 
+/** A host among the nodes that is not of the cluster: pods reach it, laptops only by way of a pod. HTTP on 80, echo on 7. */
+export const BESIDE_ADDRESS = '172.31.0.100';
+
 /** Names of network namespaces, of cgroups and of nothing else on the machine begin with this. */
 export const PREFIX = 'cz-';
 export const CONTROL = `${PREFIX}control`;
 export const OUTSIDE = `${PREFIX}outside`;
+export const BESIDE = `${PREFIX}beside`;
 
 export type ProxyMode = 'nftables' | 'iptables';
 

@@ -15,7 +15,7 @@ import { FIRST_LAPTOP, makeFirstLaptop, onLaptop, type Laptop } from './laptop.j
 import { locked } from './lock.js';
 import { joinNetwork } from './network.js';
 import { startContainerd, startKubelet, writeProxyConfiguration } from './node.js';
-import { startOutsideDns } from './outside.js';
+import { startBeside, startOutsideDns } from './outside.js';
 import { installPackages } from './packages.js';
 import { readRecord, writeRecord } from './records.js';
 import {
@@ -80,6 +80,7 @@ async function bringUp(programs: readonly string[], mode: ProxyMode): Promise<Cl
   // 3. The control plane, and meanwhile what needs none: containers, images, the outside, a laptop.
   await startApiServer();
   await startOutsideDns();
+  await startBeside();
   const first = await makeFirstLaptop();
   const nodes = Promise.all(NODES.map((node) => startContainerd(node, [image])));
   await Promise.all([apiServerReady(), nodes]);
