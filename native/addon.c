@@ -1,12 +1,10 @@
 // The Node-API face (version 8, so that one binary serves Node 20 and later): arguments in, numbers out. A failed
 // system call is returned as -errno; src/base/addon.ts, the only caller, turns it into an error.
 #define NAPI_VERSION 8
-#include <errno.h>
 #include <node_api.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "netlink.h"
 #include "records.h"
@@ -14,7 +12,7 @@
 #include "tun.h"
 #include "tun_device.h"
 
-enum { ARGUMENTS_MAX = 4, TEXT_MAX = 64 };
+enum { TEXT_MAX = 64 }; // longer than a name of an interface, a device or a congestion control
 
 static const napi_type_tag TUN_TAG = {0x8f1c0a5e63d94b27u, 0xb2747e0cc9a1d35fu};
 
@@ -238,12 +236,11 @@ static napi_value tun_close_js(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-/** tunDeviceMake(folder, path): 0 or -errno. */
+/** tunDeviceMake(path): 0 or -errno. */
 static napi_value tun_device_make_js(napi_env env, napi_callback_info info) {
-  napi_value values[2];
-  char folder[TEXT_MAX], path[TEXT_MAX];
-  if (!arguments(env, info, 2, values) || !text(env, values[0], folder) || !text(env, values[1], path)) return NULL;
-  if (mkdir(folder, 0755) != 0 && errno != EEXIST) return number(env, -errno);
+  napi_value value;
+  char path[TEXT_MAX];
+  if (!arguments(env, info, 1, &value) || !text(env, value, path)) return NULL;
   return number(env, tun_device_make(path));
 }
 

@@ -17,6 +17,7 @@
 
 #include "bytes.h"
 #include "filter.h"
+#include "glibc.h"
 #include "pool.h"
 #include "queue.h"
 #include "records.h"

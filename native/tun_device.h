@@ -19,7 +19,7 @@ int tun_device_offload(int fd, unsigned offloads);
 /** Sets the most offloads that this kernel has and returns them. */
 unsigned tun_device_probe(int fd);
 
-/** Makes the character device `path` (10:200, linux/Documentation/admin-guide/devices.txt). 0 or -errno. */
+/** Makes the character device `path` (10:200, linux/Documentation/admin-guide/devices.txt), 0600. 0 or -errno. */
 int tun_device_make(const char *path);
 
 #endif

@@ -2,13 +2,14 @@
  * The only importer of the C addon (native/): typed wrappers around what Node cannot do. Loaded at the first call, so
  * programs that need none of it never look for it. Failed system calls throw CzError with the errno's name as code.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
 import { parseAddress } from './cidr.js';
-import { codeOf, CzError } from './errors.js';
+import { CzError } from './errors.js';
 
 /** A TUN as the addon holds it; only the addon can look inside. */
 type NativeTun = object;
@@ -23,7 +24,7 @@ interface Addon {
   tunWrite(tun: NativeTun, records: Buffer): number;
   tunStats(tun: NativeTun): readonly number[];
   tunClose(tun: NativeTun): void;
-  tunDeviceMake(folder: string, path: string): number;
+  tunDeviceMake(path: string): number;
   peerCredentials(fd: number): number | readonly [number, number, number];
   setNotsentLowat(fd: number, bytes: number): number;
   setUserTimeout(fd: number, ms: number): number;
@@ -143,18 +144,29 @@ function addressNumber(text: string): number {
   return address;
 }
 
+const TUN_DEVICE = '/dev/net/tun';
+/** Character device 10:200 (linux/Documentation/admin-guide/devices.txt), as stat(2) tells it. */
+const TUN_NUMBER = (10 << 8) | 200;
+
 /**
  * Makes /dev/net/tun where it is missing (a container of a runtime that gives none); needs MKNOD.
  * @throws TUN_MISSING
  */
 export function makeTunDevice(): void {
+  const native = addon();
   try {
-    succeed(addon().tunDeviceMake('/dev/net', '/dev/net/tun'), 'making "/dev/net/tun"');
+    if (isTunDevice()) return;
+    mkdirSync(dirname(TUN_DEVICE), { recursive: true, mode: 0o755 });
+    succeed(native.tunDeviceMake(TUN_DEVICE), `making "${TUN_DEVICE}"`);
   } catch (cause) {
-    if (codeOf(cause) === 'ADDON_MISSING') throw cause;
     const hint = 'give the container /dev/net/tun, or the capability MKNOD and a writable /dev';
-    throw new CzError('TUN_MISSING', 'there is no "/dev/net/tun" and it cannot be made', { hint, cause });
+    throw new CzError('TUN_MISSING', `there is no "${TUN_DEVICE}" and it cannot be made`, { hint, cause });
   }
+}
+
+function isTunDevice(): boolean {
+  const existing = statSync(TUN_DEVICE, { throwIfNoEntry: false });
+  return existing !== undefined && existing.isCharacterDevice() && existing.rdev === TUN_NUMBER;
 }
 
 /** Bits of TUNSETOFFLOAD (linux/if_tun.h); USO is both of its bits. */
