@@ -22,9 +22,10 @@ export interface Cause {
   readonly graceMs: number;
 }
 
-/** Our choices: an autoscaler or a slow volume needs some seconds; a probe that fails is judged by the kubelet. */
+/** Our choices: a slow volume needs some seconds; a probe that fails is judged by the kubelet; a new machine boots in a minute or two. */
 const SOME_GRACE_MS = 10_000;
 const PROBE_GRACE_MS = 45_000;
+const NODE_GRACE_MS = 110_000;
 
 /** Longest text of the cluster that a message quotes (our choice). */
 const QUOTE_LIMIT = 600;
@@ -33,7 +34,7 @@ const QUOTE_LIMIT = 600;
 export function diagnose(state: PodState): Cause | undefined {
   const { pod } = state;
   if (pod === undefined || pod.metadata?.deletionTimestamp !== undefined) return creationCause(state);
-  return schedulingCause(pod) ?? containerCause(pod) ?? eventCause(state);
+  return schedulingCause(pod, state.events) ?? containerCause(pod) ?? eventCause(state);
 }
 
 /** Returns what the pod is doing, for a progress line. */
@@ -63,7 +64,7 @@ function creationCause({ statefulSet, events }: PodState): Cause | undefined {
   const namespace = statefulSet?.metadata?.namespace ?? '';
   if (/violates PodSecurity/.test(said)) return podSecurity(said, namespace);
   if (/exceeded quota|must specify|insufficient quota/.test(said)) return quota(said, namespace);
-  const settled = /is forbidden|denied the request|is invalid/.test(said) && !/serviceaccount/i.test(said);
+  const settled = /is forbidden|denied the request|is invalid/.test(said) && !/service ?account/i.test(said);
   return {
     code: 'POD_REFUSED',
     message: `the cluster refuses the manager's pod: ${said}`,
@@ -90,16 +91,20 @@ function quota(said: string, namespace: string): Cause {
   };
 }
 
-function schedulingCause(pod: Pod): Cause | undefined {
+function schedulingCause(pod: Pod, events: readonly Event[]): Cause | undefined {
   const scheduled = pod.status?.conditions?.find((condition) => condition.type === 'PodScheduled');
   if (scheduled?.status !== 'False' || scheduled.reason !== 'Unschedulable') return undefined;
+  const growing = events.some((event) => NODE_COMES.has(event.reason ?? '') && isAbout(event, pod));
   return {
     code: 'UNSCHEDULABLE',
     message: `no node takes the manager's pod: ${quote(scheduled.message)}`,
     hint: 'kubectl describe nodes shows taints and what is free; it needs 50m CPU and 96Mi on a Linux node',
-    graceMs: SOME_GRACE_MS,
+    graceMs: growing ? NODE_GRACE_MS : SOME_GRACE_MS,
   };
 }
+
+/** Events by which cluster-autoscaler and Karpenter say that they are adding a node for the pod. */
+const NODE_COMES = new Set(['TriggeredScaleUp', 'Nominated']);
 
 function containerCause(pod: Pod): Cause | undefined {
   const status = statusOf(pod);

@@ -147,17 +147,18 @@ interface Judge {
 
 function createJudge(options: RolloutOptions, decide: (outcome: Outcome) => void): Judge {
   let told = '';
-  let grace: { readonly code: string; readonly timer: NodeJS.Timeout } | undefined;
+  let grace: { readonly key: string; readonly timer: NodeJS.Timeout } | undefined;
   const forget = () => {
     clearTimeout(grace?.timer);
     grace = undefined;
   };
   const consider = (cause: Cause | undefined) => {
-    if (cause?.code === grace?.code && cause?.graceMs !== 0) return;
+    const key = cause === undefined ? undefined : `${cause.code} ${cause.graceMs}`;
+    if (key === grace?.key && cause?.graceMs !== 0) return;
     forget();
-    if (cause === undefined) return;
+    if (cause === undefined || key === undefined) return;
     if (cause.graceMs === 0) decide({ cause });
-    else grace = { code: cause.code, timer: setTimeout(() => decide({ cause }), cause.graceMs) };
+    else grace = { key, timer: setTimeout(() => decide({ cause }), cause.graceMs) };
   };
   return {
     look(state, applied) {
