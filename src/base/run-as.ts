@@ -14,6 +14,8 @@ import type { Invoker } from './invoker.js';
 /** Largest file read for the invoker, in bytes (our choice: kubeconfigs of big companies have some 100 kB). */
 const FILE_LIMIT_BYTES = 4 * 1024 * 1024;
 const READ_TIMEOUT_MS = 5_000;
+/** How `setpriv` and `env` say that they did not find the program. setpriv(1), env(1) */
+const NOT_FOUND_EXIT = 127;
 const SETPRIV = '/usr/bin/setpriv';
 const ENV = '/usr/bin/env';
 
@@ -52,15 +54,16 @@ export async function execAs(
   argv: readonly [string, ...string[]],
   options: Omit<ExecOptions, 'uid' | 'gid' | 'cwd'> = {},
 ): Promise<ExecResult> {
+  const okCodes = options.okCodes ?? [0];
   const { argv: whole, ...rest } = commandAs(invoker, argv);
-  const wrapped = whole !== argv;
-  try {
-    return await exec(whole, { ...rest, ...options });
-  } catch (error) {
-    if (wrapped && /^\/usr\/bin\/(?:setpriv|env): |(?:^|\s)(?:setpriv|env): /.test(messageOf(error)))
-      throw missingOr(error, argv[0]);
-    throw error;
-  }
+  if (whole === argv) return exec(argv, { ...rest, ...options });
+  const result = await exec(whole, { ...rest, ...options, okCodes: [...okCodes, NOT_FOUND_EXIT] });
+  const [said = ''] = result.stderr.split('\n', 1);
+  const missing = /^(?:\/usr\/bin\/env|setpriv|\/usr\/bin\/setpriv): /.test(said) && said.includes(argv[0]);
+  if (result.exitCode !== NOT_FOUND_EXIT) return result;
+  if (missing) throw new CzError('EXEC_MISSING', `no program "${argv[0]}" found`);
+  if (okCodes.includes(NOT_FOUND_EXIT)) return result;
+  throw new CzError('EXEC_FAILED', `"${argv.join(' ').slice(0, 500)}" exited with 127: ${said}`);
 }
 
 /**
@@ -115,11 +118,6 @@ function readError(path: string, code: string | undefined, cause: unknown): CzEr
   if (code === 'EACCES' || code === 'EPERM')
     return new CzError('READ_DENIED', `reading "${path}": permission denied`, { cause });
   return new CzError('READ_FAILED', `reading "${path}": ${messageOf(cause)}`, { cause });
-}
-
-function missingOr(error: unknown, program: string): unknown {
-  if (!/No such file or directory/.test(messageOf(error))) return error;
-  return new CzError('EXEC_MISSING', `no program "${program}" found`, { cause: error });
 }
 
 function isSelf(invoker: Invoker): boolean {

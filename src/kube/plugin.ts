@@ -95,7 +95,7 @@ async function runPlugin(invoker: Invoker, plugin: Plugin, fallback?: TlsIdentit
   const signal = AbortSignal.timeout(PLUGIN_TIMEOUT_MS);
   const ended = await execAs({ ...invoker, env }, plugin.argv, {
     signal,
-    timeoutMs: PLUGIN_TIMEOUT_MS,
+    timeoutMs: 0, // the signal ends it
     okCodes: ANY_EXIT,
   }).catch((cause: unknown) => {
     throw signal.aborted ? failed(name, 'gave no answer within 60 s', plugin) : missing(plugin, cause);

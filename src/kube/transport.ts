@@ -2,6 +2,7 @@
  * HTTP/1.1 requests to the API server over kept connections: bounded bodies, time limits, one renewal of the credential
  * after a 401, one more try where a kept connection had died, and patience where the server asks for it (429).
  */
+import { setMaxListeners } from 'node:events';
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { pause } from '../base/backoff.js';
@@ -28,6 +29,8 @@ export interface Transport {
   send(request: TransportRequest): Promise<Buffer>;
   /** Returns a 2xx answer whose body the caller reads, and destroys. */
   open(request: TransportRequest): Promise<IncomingMessage>;
+  /** Aborts at close(). */
+  readonly closed: AbortSignal;
   close(): void;
 }
 
@@ -35,33 +38,59 @@ export interface Transport {
 const BODY_LIMIT_BYTES = 64 * 1024 * 1024;
 /** A kept connection is not used again after this idle time (the API server's own limit is three minutes). */
 const IDLE_MS = 60_000;
-const SOCKETS_LIMIT = 64;
+/**
+ * Requests at once (our choice). Node's agent does not count connections that are still being opened, so its own limit
+ * would not hold. Watches count until they are open.
+ */
+const AT_ONCE = 16;
 const BUSY_TRIES = 3;
 const BUSY_WAIT_LIMIT_MS = 5_000;
 
 /** Returns a transport that opens its connections by `connector`; `userAgent` is what the audit log shows. */
 export function createTransport(access: ClusterAccess, connector: Connector, userAgent: string): Transport {
   const closing = new AbortController();
+  setMaxListeners(0, closing.signal); // one for each request under way: the sockets bound them
   const agents = createAgents(connector);
   const exchange: Exchange = async (request, credential) => {
     const agent = agents.of(credential.identity);
     return begin({ access, agent, userAgent, closing: closing.signal, credential, request });
   };
   const ask = (request: TransportRequest) => askPatiently(access, exchange, request);
+  const gate = createGate(AT_ONCE);
   return {
-    async send(request) {
-      const answer = await ask(request);
-      return within(answer, () => readBody(answer.message));
-    },
-    async open(request) {
-      const answer = await ask(request);
-      answer.endTimeout();
-      return answer.message;
-    },
+    send: (request) =>
+      gate(async () => {
+        const answer = await ask(request);
+        return within(answer, () => readBody(answer.message));
+      }),
+    open: (request) =>
+      gate(async () => {
+        const answer = await ask(request);
+        answer.endTimeout();
+        return answer.message;
+      }),
+    closed: closing.signal,
     close() {
       closing.abort();
       agents.close();
     },
+  };
+}
+
+/** Lets `limit` tasks run at once; the others wait their turn. */
+function createGate(limit: number): <T>(task: () => Promise<T>) => Promise<T> {
+  let free = limit;
+  const waiting: (() => void)[] = [];
+  return async (task) => {
+    if (free > 0) free -= 1;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await task();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) free += 1;
+      else next();
+    }
   };
 }
 
@@ -261,7 +290,6 @@ function createAgent(connector: Connector, identity: TlsIdentity | undefined): A
   const agent = new Agent({
     keepAlive: true,
     keepAliveMsecs: 10_000,
-    maxSockets: SOCKETS_LIMIT,
     timeout: IDLE_MS,
     scheduling: 'lifo',
   });

@@ -62,12 +62,13 @@ export function startWatch<T>(
   options: WatchOptions<T>,
 ): Watch<T> {
   const closing = new AbortController();
+  const enders = [transport.closed, ...(options.signal === undefined ? [] : [options.signal])];
   const close = () => {
     closing.abort();
-    options.signal?.removeEventListener('abort', close);
+    for (const ender of enders) ender.removeEventListener('abort', close);
   };
-  if (options.signal?.aborted === true) close();
-  options.signal?.addEventListener('abort', close, { once: true });
+  for (const ender of enders) ender.addEventListener('abort', close, { once: true });
+  if (enders.some(({ aborted }) => aborted)) close();
   const state = createState(options, closing.signal);
   const follower: Follower<T> = { transport, access, path, options, state, signal: closing.signal };
   void follow(follower);

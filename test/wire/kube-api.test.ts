@@ -59,6 +59,18 @@ test('a request carries user agent, token and query, and a second one goes over 
   assert.equal(server.connections.length, 1);
 });
 
+test('many requests at once share the connections and leave no listener behind', async () => {
+  const { api, server } = await start();
+  const warnings: string[] = [];
+  const warned = (warning: Error) => warnings.push(warning.message);
+  process.on('warning', warned);
+  await Promise.all(Array.from({ length: 200 }, () => api.get(PODS)));
+  await new Promise(setImmediate);
+  process.off('warning', warned);
+  assert.deepEqual(warnings, []);
+  assert.ok(server.connections.length <= 16, `${server.connections.length} connections`);
+});
+
 test('create, patch and remove send what Kubernetes expects', async () => {
   const { api, server } = await start((_asked, answer) =>
     answerJson(answer, 200, { metadata: { name: 'x' } }),

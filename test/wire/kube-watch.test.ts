@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { after, test } from 'node:test';
 import type { CzError } from '../../src/base/errors.js';
-import { openApi } from '../../src/kube/api.js';
+import { openApi, type KubeApi } from '../../src/kube/api.js';
 import {
   awaitManager,
   createSession,
@@ -86,6 +86,7 @@ function list(scripted: Scripted, asked: Asked, answer: ServerResponse): void {
 }
 
 interface Followed {
+  readonly api: KubeApi;
   readonly watch: Watch<Thing>;
   readonly events: string[];
   readonly snapshots: string[][];
@@ -107,7 +108,7 @@ function follow(scripted: Scripted, options: WatchOptions<Thing> = {}): Followed
     () => api.close(),
     () => watch.close(),
   );
-  return { watch, events, snapshots, errors };
+  return { api, watch, events, snapshots, errors };
 }
 
 test('a list in pages, then changes from its version: snapshots, events, bookmarks', async () => {
@@ -215,15 +216,16 @@ test('junk events, and a listener that throws, are told as errors and end nothin
   await until('it still works', () => events.length === 1);
 });
 
-test('close ends the connection, and no callback comes after it; so does the signal', async () => {
-  for (const bySignal of [false, true]) {
+test('close ends the connection, and no callback comes after it; so do the signal and the API', async () => {
+  for (const by of ['close', 'signal', 'api'] as const) {
     const scripted = await openScripted();
     const stop = new AbortController();
-    const { watch, errors, snapshots } = follow(scripted, { signal: stop.signal });
+    const { api, watch, errors, snapshots } = follow(scripted, { signal: stop.signal });
     await watch.ready();
     await until('the watch is open', () => scripted.open.length === 1);
     const before = snapshots.length;
-    if (bySignal) stop.abort();
+    if (by === 'signal') stop.abort();
+    else if (by === 'api') api.close();
     else watch.close();
     await until('the server sees the end', () => scripted.open[0]?.answer.destroyed === true);
     watch.close();
