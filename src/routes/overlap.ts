@@ -25,27 +25,39 @@ export interface Overlap {
   readonly decided: boolean;
 }
 
-/** Returns each meeting of `wanted` with the laptop's own networks, those on cz's interface left out. */
-export function findOverlaps(
-  wanted: readonly Cidr[],
-  also: readonly Cidr[],
-  host: HostNetworks,
-  interfaceName: string,
-): Overlap[] {
-  return ownNetworks(host, interfaceName).flatMap((own) =>
-    wanted
+/** What is looked at for overlaps. */
+export interface OverlapSearch {
+  /** The cluster's networks. */
+  readonly wanted: readonly Cidr[];
+  /** What stays outside the tunnel anyway, and what the user gives to the cluster. */
+  readonly outside: readonly Cidr[];
+  readonly also: readonly Cidr[];
+  readonly host: HostNetworks;
+  /** cz's own interface, which overlaps nothing. */
+  readonly interfaceName: string;
+}
+
+/** Returns each meeting of the cluster's networks with the laptop's own. */
+export function findOverlaps(search: OverlapSearch): Overlap[] {
+  return ownNetworks(search.host, search.interfaceName).flatMap((own) =>
+    search.wanted
       .filter((network) => overlaps(network, own.network))
-      .map((network) => {
-        const region = contains(network, own.network) ? own.network : network;
-        return {
-          cluster: formatCidr(network),
-          network: formatCidr(own.network),
-          interfaceName: own.interfaceName,
-          region: formatCidr(region),
-          decided: subtract(region, also).length === 0,
-        };
-      }),
+      .flatMap((network) => meet(network, own, search)),
   );
+}
+
+function meet(network: Cidr, own: OwnNetwork, { outside, also }: OverlapSearch): Overlap[] {
+  const region = contains(network, own.network) ? own.network : network;
+  const contested = subtract(region, outside);
+  if (contested.length === 0) return [];
+  const overlap = {
+    cluster: formatCidr(network),
+    network: formatCidr(own.network),
+    interfaceName: own.interfaceName,
+    region: formatCidr(region),
+    decided: contested.every((part) => subtract(part, also).length === 0),
+  };
+  return [overlap];
 }
 
 /** Returns the error for overlaps that nobody decided; its hint holds the flags for both ways out. */

@@ -15,9 +15,9 @@ const NEVER: readonly Cidr[] = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '2
 const METADATA = cidr('169.254.169.254');
 /** Shortest prefix taken (our choice: 10.0.0.0/8 is the widest network that clusters use). */
 const SHORTEST_PREFIX = 8;
-/** Most networks taken from the cluster, and most routes made (our choice: far above what real clusters need). */
-const NETWORK_LIMIT = 1024;
-const ROUTE_LIMIT = 4096;
+/** Most networks taken from the cluster (PROTOCOL.md §2: 2048 of each kind), and most routes made (our choice). */
+const NETWORK_LIMIT = 3 * 2048;
+const ROUTE_LIMIT = 8192;
 
 export interface PlanOptions {
   /** The cluster's networks, as its manager tells them: untrusted. */
@@ -43,7 +43,7 @@ export interface Skipped {
 }
 
 export interface RoutePlan {
-  /** Networks for the tunnel, ascending, none inside another. */
+  /** Networks for the tunnel, ascending; one lies inside another only where it has to win over a route of the laptop's. */
   readonly routes: readonly string[];
   /** Networks of these that need a policy rule, because another table is asked before the main one. */
   readonly rules: readonly PlannedRule[];
@@ -63,19 +63,22 @@ export function planRoutes(options: PlanOptions): RoutePlan {
   const never = options.neverRoute.map(cidr);
   const kept = protectedNetworks(options);
   const told = clusterNetworks(options.networks);
-  const fromCluster = told.valid.flatMap((network) => subtract(network, [...never, ...kept]));
+  const outside = [...never, ...kept];
 
-  const found = findOverlaps(fromCluster, also, options.host, options.interfaceName);
+  const found = findOverlaps({ ...options, wanted: told.valid, outside, also });
   const undecided = found.filter((overlap) => !overlap.decided);
   if (undecided.length > 0 && options.whenOverlapping !== 'yield') throw overlapError(undecided);
   const left = undecided.map((overlap) => cidr(overlap.region));
 
-  const routes = joined([
-    ...fromCluster.flatMap((network) => subtract(network, left)),
-    ...found.filter((overlap) => overlap.decided).flatMap((overlap) => forced(overlap, [...never, ...kept])),
+  const wanted = merge([
+    ...told.valid.flatMap((network) => subtract(network, [...outside, ...left])),
     ...also.flatMap((network) => subtract(network, [...inside(network, never), ...kept])),
     ...dnsRoute(options.dnsServer, kept),
   ]);
+  const taken = found
+    .filter(({ decided, region, network }) => decided && region === network)
+    .map(({ region }) => cidr(region));
+  const routes = winning([...wanted, ...takenOver(wanted, taken, outside)], options);
   if (routes.length > ROUTE_LIMIT)
     throw new CzError('NETWORKS_INVALID', `the cluster's networks need more than ${ROUTE_LIMIT} routes`);
   return {
@@ -126,14 +129,34 @@ function inside(network: Cidr, others: readonly Cidr[]): Cidr[] {
   return others.filter((other) => contains(network, other));
 }
 
-/** Returns routes longer than the laptop's own, so that they win where the user gave an overlap to the cluster. */
-function forced(overlap: Overlap, holes: readonly Cidr[]): Cidr[] {
-  const [region, own] = [cidr(overlap.region), cidr(overlap.network)];
-  if (region.prefix > own.prefix) return subtract(region, holes);
-  if (region.prefix === 32) return [];
-  const prefix = region.prefix + 1;
-  const halves = [region.base, region.base + 2 ** (32 - prefix)].map((base) => ({ base, prefix }));
-  return halves.flatMap((half) => subtract(half, holes));
+/** Returns what the user took from the laptop inside the wanted networks: routes of their own, to be made longer than the laptop's. */
+function takenOver(wanted: readonly Cidr[], taken: readonly Cidr[], outside: readonly Cidr[]): Cidr[] {
+  const inner = taken.filter((own) => wanted.some((network) => overlaps(network, own)));
+  return inner
+    .filter((own) => own.prefix < 32)
+    .flatMap((own) => halves(own).flatMap((half) => subtract(half, outside)));
+}
+
+/**
+ * Returns the routes ascending and without repeats, each one that equals a route of the laptop's replaced by its
+ * halves: the longer one wins, and the laptop's own stays as it is. A single address can't be halved.
+ */
+function winning(networks: readonly Cidr[], { host, interfaceName }: PlanOptions): Cidr[] {
+  const others = host.routes.filter(
+    (route) => route.table === 'main' && route.interfaceName !== interfaceName,
+  );
+  const own = new Set(others.map((route) => formatCidr(route.network)));
+  const longer = (network: Cidr): Cidr[] => {
+    if (!own.has(formatCidr(network))) return [network];
+    return network.prefix === 32 ? [] : halves(network).flatMap(longer);
+  };
+  const byText = new Map(networks.flatMap(longer).map((network) => [formatCidr(network), network]));
+  return [...byText.values()].sort((a, b) => a.base - b.base || a.prefix - b.prefix);
+}
+
+function halves({ base, prefix }: Cidr): Cidr[] {
+  const longer = prefix + 1;
+  return [base, base + 2 ** (32 - longer)].map((start) => ({ base: start, prefix: longer }));
 }
 
 function dnsRoute(dnsServer: string | undefined, kept: readonly Cidr[]): Cidr[] {
@@ -142,12 +165,6 @@ function dnsRoute(dnsServer: string | undefined, kept: readonly Cidr[]): Cidr[] 
   const linkLocal = contains(cidr('169.254.0.0/16'), address);
   if (!linkLocal && NEVER.some((never) => contains(never, address))) return [];
   return subtract(address, kept);
-}
-
-/** Returns the networks without repeats; a forced pair of halves stays beside the network that holds it. */
-function joined(networks: readonly Cidr[]): Cidr[] {
-  const byText = new Map(networks.map((network) => [formatCidr(network), network]));
-  return [...byText.values()].sort((a, b) => a.base - b.base || a.prefix - b.prefix);
 }
 
 function explain(
