@@ -3,7 +3,7 @@
  * apply() finds that lookups do not arrive, the first one is rolled back and the next one is tried.
  */
 import { readFile } from 'node:fs/promises';
-import { CzError, hasCode } from '../base/errors.js';
+import { hasCode } from '../base/errors.js';
 import { exec } from '../base/exec.js';
 import type { LaptopResolver, OsResolver, OsResolverOptions, ResolverTarget } from './os-resolver.js';
 import { createResolvConf } from './resolv-conf.js';
@@ -17,7 +17,7 @@ const STATUS_TIMEOUT_MS = 2000;
 /** An OsResolver that is one of several until its first apply() has been checked. */
 export interface ChosenResolver extends OsResolver {
   /**
-   * As OsResolver.apply; `check` is then run after the first time: where it throws RESOLVER_UNUSED, the change is rolled
+   * As OsResolver.apply; `check` is then run after the first time: where it throws RESOLVER_UNUSED or DNS_LOOP, the change is rolled
    * back and the next mechanism tried. @throws RESOLVER_FAILED, RESOLVER_UNUSED: nothing is changed then
    */
   apply(target: ResolverTarget, check?: () => Promise<void>): Promise<void>;
@@ -88,6 +88,7 @@ export function chain(mechanisms: readonly [OsResolver, ...OsResolver[]]): Chose
   };
 }
 
+/** What another mechanism may do better. */
 function isMechanismsFault(cause: unknown): boolean {
-  return cause instanceof CzError && (hasCode(cause, 'RESOLVER_UNUSED') || hasCode(cause, 'RESOLVER_FAILED'));
+  return ['RESOLVER_UNUSED', 'RESOLVER_FAILED', 'DNS_LOOP'].some((code) => hasCode(cause, code));
 }

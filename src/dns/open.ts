@@ -4,15 +4,18 @@
  * resolver: os-resolver.ts does.
  */
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import { CzError, messageOf } from '../base/errors.js';
 import { silentLog, type Log } from '../base/log.js';
 import { respond, toEntry } from './answer.js';
 import { createCache } from './cache.js';
+import { findLoops } from './loops.js';
 import { encodeMessage, plainData } from './message.js';
 import { createNames, type NamePolicy } from './names.js';
 import type { Query } from './query.js';
-import { createResolver, type ResolverStats } from './resolver.js';
+import { createResolver, type Resolver, type ResolverStats } from './resolver.js';
 import { openDnsServer } from './server.js';
-import { openUpstream, type UpstreamServer } from './upstream.js';
+import { openUpstream, type Upstream, type UpstreamServer } from './upstream.js';
 import { CLASS_IN, FLAG, labelsOf, lowerName, nameOfLabels, parseName, TYPE, type WireName } from './wire.js';
 
 export interface DnsOptions {
@@ -52,6 +55,11 @@ export interface Dns {
   }): void;
   /** Says whether the tunnel carries packets; the cluster's known names are answered from the cache while not. */
   setReachable(reachable: boolean): void;
+  /**
+   * Stops asking outside servers that take their answers from here. Done by itself when the outside changes.
+   * @throws DNS_LOOP when none is left
+   */
+  dropLoops(): Promise<void>;
   /** Answers a name that nobody else knows, to see whether the laptop's lookups arrive here. */
   openProbe(): Probe;
   readonly stats: DnsStats;
@@ -72,21 +80,30 @@ export async function openDns(options: DnsOptions): Promise<Dns> {
     port: options.port ?? 53,
     handle: (bytes, limitBytes) => resolver.handle(bytes, limitBytes),
   });
-  const told = new Set<string>();
-  tellShared(names.shared, told, log);
+  const dropLoops = () => dropLooping(outside, own, resolver, log);
+  const told = { cluster: options.cluster, outside: options.outside, shared: new Set<string>() };
+  tellShared(names.shared, told.shared, log);
   return {
     port: server.port,
     update(change) {
-      if (change.cluster !== undefined) cluster.setServers(change.cluster);
-      if (change.outside !== undefined) outside.setServers(change.outside);
-      if (change.policy === undefined) return;
+      if (change.cluster !== undefined && !isDeepStrictEqual(change.cluster, told.cluster)) {
+        told.cluster = change.cluster;
+        cluster.setServers(change.cluster);
+      }
+      if (change.outside !== undefined && !isDeepStrictEqual(change.outside, told.outside)) {
+        told.outside = change.outside;
+        outside.setServers(change.outside);
+        dropLoops().catch((cause: unknown) => log.error(messageOf(cause)));
+      }
+      if (change.policy === undefined || isDeepStrictEqual(change.policy, policy)) return;
       const affected = affectedBy(policy, change.policy);
       policy = change.policy;
       names = createNames(policy);
       resolver.setNames(names, affected);
-      tellShared(names.shared, told, log);
+      tellShared(names.shared, told.shared, log);
     },
     setReachable: (reachable) => resolver.setReachable(reachable),
+    dropLoops,
     openProbe: () => openProbe(options.address, policy, (name, answer) => resolver.intercept(name, answer)),
     get stats() {
       return { ...resolver.stats, sharedNamespaces: names.shared };
@@ -97,6 +114,24 @@ export async function openDns(options: DnsOptions): Promise<Dns> {
       await server.close();
     },
   };
+}
+
+async function dropLooping(
+  outside: Upstream,
+  own: readonly string[],
+  resolver: Resolver,
+  log: Log,
+): Promise<void> {
+  const looping = await findLoops(outside.servers, own, resolver);
+  if (looping.length === 0) return;
+  const addresses = looping.map(({ address }) => address).join(', ');
+  const left = outside.servers.filter((server) => !looping.includes(server));
+  outside.setServers(left);
+  log.warn('a DNS server of this machine asks cz itself and is left out', { addresses });
+  if (left.length > 0) return;
+  throw new CzError('DNS_LOOP', `the DNS server at ${addresses} forwards to cz, which would ask it`, {
+    hint: 'give that server its own upstream servers instead of /etc/resolv.conf, then connect again',
+  });
 }
 
 function tellShared(shared: readonly string[], told: Set<string>, log: Log): void {

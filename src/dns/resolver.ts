@@ -45,8 +45,8 @@ export interface ResolverOptions {
   readonly nowMs?: () => number;
 }
 
-/** Questions under way at once; further ones fail (our choice: a browser's restart asks some hundred). */
-const UNDER_WAY_LIMIT = 1024;
+/** Questions that wait for an answer at once; further ones fail (our choice: a browser's restart asks some hundred). */
+const WAITING_LIMIT = 1024;
 
 /** Returns a resolver. */
 export function createResolver(options: ResolverOptions): Resolver {
@@ -55,8 +55,11 @@ export function createResolver(options: ResolverOptions): Resolver {
   const lookup = createLookup({ ...options, nowMs });
   const intercepted = new Map<WireName, (query: Query) => Buffer>();
   const counts = { questions: 0, fromCache: 0, failures: 0 };
+  let waiting = 0;
   const answerLater = async (query: Query, limitBytes: number): Promise<Buffer> => {
+    waiting++;
     const entry = await lookupOrFail(lookup, query, options.log);
+    waiting--;
     if (entry === undefined) counts.failures++;
     return entry === undefined
       ? respondWithCode(query, RCODE.serverFailure)
@@ -76,7 +79,7 @@ export function createResolver(options: ResolverOptions): Resolver {
       }
       const special = intercepted.size === 0 ? undefined : intercepted.get(nameOfKey(query.key));
       if (special !== undefined) return special(query);
-      if (lookup.underWay >= UNDER_WAY_LIMIT) return respondWithCode(query, RCODE.serverFailure);
+      if (waiting >= WAITING_LIMIT) return respondWithCode(query, RCODE.serverFailure);
       return answerLater(query, limitBytes);
     },
     setNames(names, affected) {

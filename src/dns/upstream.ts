@@ -222,6 +222,7 @@ function askByTcp(server: UpstreamServer, query: OwnQuery, signal: AbortSignal) 
     });
     const abandon = () => once();
     signal.addEventListener('abort', abandon, { once: true });
+    if (signal.aborted) abandon();
     socket.setTimeout(TCP_TIMEOUT_MS, abandon).on('error', abandon).on('close', abandon);
     const parts: Buffer[] = [];
     socket.on('data', (part) => {
