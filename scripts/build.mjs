@@ -27,6 +27,8 @@ const COMMON = {
   define: { CZ_VERSION: JSON.stringify(version) },
   // `ws` looks for these; without them it uses its own
   external: ['bufferutil', 'utf-8-validate'],
+  // its ES module build: of a split CommonJS package, import() gives the default export alone
+  alias: { yaml: './node_modules/yaml/browser/dist/index.js' },
   logLevel: 'warning',
 };
 
