@@ -95,7 +95,11 @@ export class Control {
     if (said.event !== undefined) this.#tell(said.event.name, said.event.params);
   }
 
-  async #answer(asked: { readonly id: number; readonly method: string; readonly params: unknown }): Promise<void> {
+  async #answer(asked: {
+    readonly id: number;
+    readonly method: string;
+    readonly params: unknown;
+  }): Promise<void> {
     const send = this.#send;
     const answer = await this.#run(asked.method, asked.params);
     if (send === undefined || send !== this.#send) return; // asked on a websocket that is gone
@@ -156,7 +160,9 @@ export class Control {
 function asError(error: unknown): object {
   const known = error instanceof CzError;
   const code = known && /^[A-Z0-9_]{1,64}$/.test(error.code) ? error.code : 'FAILED';
-  const message = known ? error.message.replaceAll('\0', ' ').slice(0, ERROR_MESSAGE_MAX) : 'it failed; the log says why';
+  const message = known
+    ? error.message.replaceAll('\0', ' ').slice(0, ERROR_MESSAGE_MAX)
+    : 'it failed; the log says why';
   return { error: { code, message } };
 }
 

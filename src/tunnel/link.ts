@@ -6,22 +6,32 @@
  * this one (which kind), acker (says what came), then the TUN, the mux or control. heartbeat says when nobody is there.
  */
 import { performance } from 'node:perf_hooks';
+import type { Duplex } from 'node:stream';
 import { CzError, messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
+import type { Json } from '../base/shape.js';
 import { Acker } from './acker.js';
 import { CLOSE, codeFromReason, type Carrier } from './carrier.js';
 import { Control, type EventListener, type Handler } from './control.js';
 import { KIND } from './frame.js';
+import type { DatagramFlow } from './datagrams.js';
 import { Heartbeat } from './heartbeat.js';
+import { Mux } from './mux.js';
+import type { Offer } from './offer.js';
 import { decodeAck, decodePing, encodePing } from './path-message.js';
 import { Pump, type Source } from './pump.js';
 import type { ResumePoint } from './resume.js';
 import { PathWindow } from './window.js';
 
+export type { DatagramFlow } from './datagrams.js';
+export type { Offer } from './offer.js';
 export type { ResumePoint } from './resume.js';
 
 /** Bytes that the socket may hold back before control gives the websocket up (our choice: several times what acks, pongs and replies come to). */
 const BACKLOG_MAX_BYTES = 4 * 1024 * 1024;
+
+/** What a peer says that knows no streams of ours (PROTOCOL.md §7). */
+const NOTHING_KNOWN: readonly ResumePoint[] = [[0, 0, 0, 0]];
 
 /** Where packets come from and go to; a TunDevice fits. */
 export interface PacketPort {
@@ -41,6 +51,7 @@ export interface LinkStats {
   readonly inFlightBytes: number;
   readonly rateBytesPerSecond: number;
   readonly baseRoundTripMs: number | undefined;
+  readonly openStreams: number;
 }
 
 export interface LinkOptions {
@@ -66,6 +77,15 @@ export interface Link {
   /** Tells the peer, if a carrier is attached. */
   notify(event: string, params: unknown): void;
   on(event: string, listener: EventListener): void;
+  /**
+   * Opens a byte stream to what `target` names for the peer; resolves when the peer has accepted. It outlives the websocket.
+   * @throws the refusal's code · BUSY, TOO_LONG, TIMED_OUT, LOST, CLOSED
+   */
+  openStream(target: Json): Promise<Duplex>;
+  /** As `openStream`, for datagrams: whole or dropped. */
+  openDatagrams(target: Json): Promise<DatagramFlow>;
+  /** Takes whoever answers the streams and flows that the peer opens; without one they are refused (`NOT_FOUND`). */
+  onStream(acceptor: (offer: Offer) => void): void;
   /** The last heartbeat's round trip, queues included. */
   readonly roundTripMs: number | undefined;
   stats(): LinkStats;
@@ -90,6 +110,7 @@ interface Way {
 class TunnelLink implements Link {
   readonly #options: LinkOptions;
   readonly #control: Control;
+  readonly #mux: Mux;
   readonly #sources: readonly Source[];
   #way: Way | undefined;
   #closed = false;
@@ -102,7 +123,14 @@ class TunnelLink implements Link {
   constructor(options: LinkOptions) {
     this.#options = options;
     this.#control = new Control(options.log);
-    this.#sources = [this.#packetSource(options.packets)];
+    this.#mux = new Mux({
+      role: options.role,
+      log: options.log,
+      wake: () => this.#way?.pump.run(),
+      overrun: () => this.#endCurrent(CLOSE.violation, 'BUSY'),
+      roundTripMs: () => this.#way?.window.roundTripMs ?? 0,
+    });
+    this.#sources = [this.#packetSource(options.packets), this.#muxSource()];
     options.packets.setReadable(() => this.#way?.pump.run());
   }
 
@@ -114,7 +142,7 @@ class TunnelLink implements Link {
     return this.#way === undefined ? undefined : this.#roundTripMs;
   }
 
-  attach(carrier: Carrier, _resume?: readonly ResumePoint[]): void {
+  attach(carrier: Carrier, resume: readonly ResumePoint[] = NOTHING_KNOWN): void {
     if (this.#closed) {
       carrier.close(CLOSE.done, '');
       return;
@@ -122,6 +150,8 @@ class TunnelLink implements Link {
     this.#drop(CLOSE.replaced, 'REPLACED');
     const way = this.#openWay(carrier);
     this.#way = way;
+    this.#guard(way, () => this.#mux.attach(resume));
+    if (this.#way !== way) return;
     this.#control.attach((text) => this.#sendText(carrier, text));
     carrier.listen({
       text: (message) => this.#guard(way, () => this.#control.take(message)),
@@ -138,7 +168,19 @@ class TunnelLink implements Link {
 
   resumePoints(): readonly ResumePoint[] {
     this.#drop(CLOSE.replaced, 'REPLACED');
-    return [[0, 0, 0, 0]];
+    return this.#mux.resumePoints();
+  }
+
+  openStream(target: Json): Promise<Duplex> {
+    return this.#mux.openStream(target);
+  }
+
+  openDatagrams(target: Json): Promise<DatagramFlow> {
+    return this.#mux.openDatagrams(target);
+  }
+
+  onStream(acceptor: (offer: Offer) => void): void {
+    this.#mux.onOffer(acceptor);
   }
 
   request(method: string, params: unknown, timeoutMs?: number): Promise<unknown> {
@@ -168,12 +210,14 @@ class TunnelLink implements Link {
       inFlightBytes: window?.inFlightBytes ?? 0,
       rateBytesPerSecond: Math.round((window?.rate ?? 0) * 1000),
       baseRoundTripMs: window?.baseMs,
+      openStreams: this.#mux.openStreams,
     };
   }
 
   close(code: string): void {
     this.#closed = true;
     this.#drop(CLOSE.done, code);
+    this.#mux.close();
   }
 
   #openWay(carrier: Carrier): Way {
@@ -205,13 +249,27 @@ class TunnelLink implements Link {
     };
   }
 
+  #muxSource(): Source {
+    const { writer } = this.#mux;
+    return {
+      fill: (arena) => writer.fill(arena),
+      sent: (total, length) => {
+        writer.sent(total);
+        this.#countSent(length);
+      },
+    };
+  }
+
   /** A binary message: the kinds of PROTOCOL.md §4. */
   #take(way: Way, message: Buffer): void {
     switch (message[0]) {
       case KIND.packets:
         this.#options.packets.write(message.subarray(1));
-        this.#countReceived(message.length);
-        way.acker.take(message.length);
+        this.#counted(way, message);
+        break;
+      case KIND.mux:
+        this.#mux.take(message);
+        this.#counted(way, message);
         break;
       case KIND.ack:
         this.#takeAck(way, message);
@@ -231,6 +289,7 @@ class TunnelLink implements Link {
     const { received, heldMicros } = decodeAck(message);
     way.window.acked(performance.now(), received, heldMicros / 1000);
     way.heartbeat.arrived();
+    this.#mux.writer.acked(received);
     way.pump.run();
   }
 
@@ -244,9 +303,11 @@ class TunnelLink implements Link {
     this.#sentMessages += 1;
   }
 
-  #countReceived(length: number): void {
-    this.#receivedBytes += length;
+  /** A message is handed on: the peer is to know (PROTOCOL.md §5). */
+  #counted(way: Way, message: Buffer): void {
+    this.#receivedBytes += message.length;
     this.#receivedMessages += 1;
+    if (this.#way === way) way.acker.take(message.length);
   }
 
   #sendText(carrier: Carrier, text: string): void {
@@ -279,10 +340,12 @@ class TunnelLink implements Link {
   }
 
   #silent(afterMs: number): void {
-    const way = this.#way;
-    if (way === undefined) return;
     this.#options.log.info('the websocket is silent', { afterMs: Math.round(afterMs) });
-    this.#end(way, CLOSE.silent, 'SILENT');
+    this.#endCurrent(CLOSE.silent, 'SILENT');
+  }
+
+  #endCurrent(closeCode: number, reason: string): void {
+    if (this.#way !== undefined) this.#end(this.#way, closeCode, reason);
   }
 
   /** Ends a way for a reason of ours, and says that it is lost. */
@@ -306,6 +369,7 @@ class TunnelLink implements Link {
     way.acker.close();
     way.pump.close();
     this.#control.detach();
+    this.#mux.detach();
     way.carrier.listen(undefined);
     way.carrier.close(closeCode, reason);
   }

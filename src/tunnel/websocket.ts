@@ -278,7 +278,8 @@ function messageFromStatus(body: string): string {
   let message = body;
   try {
     const status: unknown = JSON.parse(body);
-    if (typeof status === 'object' && status !== null && 'message' in status) message = String(status.message);
+    if (typeof status === 'object' && status !== null && 'message' in status)
+      message = String(status.message);
   } catch {
     // not JSON: as it is
   }

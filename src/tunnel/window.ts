@@ -190,7 +190,8 @@ export class PathWindow {
     const grows = rate >= this.#fullRate * FULL_FACTOR;
     if (grows) this.#fullRate = rate;
     this.#fullRounds = grows ? 0 : this.#fullRounds + 1;
-    if (this.#fullRounds >= FULL_ROUNDS || queue > 2 * this.#target() + this.#base / 2) this.#phase = 'steady';
+    if (this.#fullRounds >= FULL_ROUNDS || queue > 2 * this.#target() + this.#base / 2)
+      this.#phase = 'steady';
   }
 
   /** A queue stood through a whole round: what the path delivers now is what counts. */

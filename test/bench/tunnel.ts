@@ -81,7 +81,10 @@ console.log(
     gbitPerSecond: Number(gbit.toFixed(2)),
     gbitPerCpuSecond: Number(((gbit * ms) / cpuMs).toFixed(2)),
     messageKiB: Math.round((sink.bytes - bytes) / (sink.messages - messages) / 1024),
-    controlRoundTripMs: { p50: probes[Math.floor(probes.length / 2)], p99: probes[Math.floor(probes.length * 0.99)] },
+    controlRoundTripMs: {
+      p50: probes[Math.floor(probes.length / 2)],
+      p99: probes[Math.floor(probes.length * 0.99)],
+    },
     rssMiB: Math.round(worst / 2 ** 20),
     sender: laptop.stats(),
   }),
