@@ -6,6 +6,7 @@
  *   const cluster = await openCluster();
  *   const laptop = await cluster.laptop('suite-a');                  // made if it is new, kept until `down`
  *   await laptop.run(['curl', '-s', 'http://web.shop']);             // → { stdout, stderr, exitCode }; throws on failure
+ *   await laptop.close();                                            // gone, with all that runs on it
  *   const child = laptop.spawn(['iperf3', '-c', '…'], { stdio: 'pipe' });
  *   await laptop.shape({ bitsPerSecond: 100e6, delayMs: 25 });       // one way; while connections run
  *   await laptop.shape({ cut: true });                               // a silent black hole; { reset: true }: resets
@@ -22,13 +23,13 @@ import { readFile } from 'node:fs/promises';
 import { CzError } from '../../../src/base/errors.js';
 import { exec, start, type ExecOptions, type ExecResult } from '../../../src/base/exec.js';
 import { makeUser } from './certificates.js';
-import { apiServerReady } from './control-plane.js';
+import { startProgram } from './control-plane.js';
 import { kubectl } from './kubectl.js';
-import { laptop, onLaptop, type Attachment, type Laptop } from './laptop.js';
+import { laptop, onLaptop, removeLaptop, type Attachment, type Laptop } from './laptop.js';
 import { inside } from './namespaces.js';
 import { importImage } from './node.js';
 import { OUTSIDE_DNS_LOG } from './outside.js';
-import { processId, startProcess, stopProcess } from './processes.js';
+import { processId, stopProcess } from './processes.js';
 import { NODES, PREFIX } from './settings.js';
 import { shape, unshape, type Shape, type ShaperReport } from './shaper.js';
 import { facts } from './up.js';
@@ -63,6 +64,8 @@ export interface SuiteLaptop {
   shape(settings: Shape): Promise<ShaperReport>;
   /** Makes its link plain again. */
   unshape(): Promise<void>;
+  /** Ends what runs on it and removes it; idempotent. The next laptop of this name is a new one. */
+  close(): Promise<void>;
 }
 
 export interface Cluster {
@@ -119,11 +122,6 @@ async function ownCluster(): Promise<Cluster> {
   };
 }
 
-async function startProgram(program: string): Promise<void> {
-  await startProcess(program);
-  if (program === 'apiserver') await apiServerReady();
-}
-
 async function onNode(node: string, argv: readonly string[], options?: ExecOptions): Promise<ExecResult> {
   const net = `${PREFIX}${node}`;
   return exec(inside({ net, holder: await processId(`holder-${net}`) }, argv), options);
@@ -144,6 +142,7 @@ function suiteLaptop(one: Laptop): SuiteLaptop {
       start(onLaptop(one, asUser(argv, as), cwd), options),
     shape: (settings) => shape(one, settings),
     unshape: () => unshape(one),
+    close: () => removeLaptop(one.name),
   };
 }
 
@@ -189,5 +188,6 @@ function machineAsLaptop(refuse: () => Promise<never>): SuiteLaptop {
     },
     shape: refuse,
     unshape: refuse,
+    close: () => Promise.resolve(),
   };
 }

@@ -1,13 +1,14 @@
 /** The commands of `npm run cluster`, each a function from its arguments to an exit code. */
 import { CzError } from '../../../src/base/errors.js';
 import { makeUser } from './certificates.js';
+import { startProgram } from './control-plane.js';
 import { down } from './down.js';
 import { attach } from './foreground.js';
 import { kubectlArgv } from './kubectl.js';
-import { FIRST_LAPTOP, laptop, laptops, onLaptop, type Attachment } from './laptop.js';
+import { FIRST_LAPTOP, laptop, laptops, onLaptop, removeLaptop, type Attachment } from './laptop.js';
 import { importImage } from './node.js';
 import { inside, namespaces } from './namespaces.js';
-import { isRunning, processId, startProcess, stopProcess } from './processes.js';
+import { isRunning, processId, stopProcess } from './processes.js';
 import { NODES, PREFIX, type ProxyMode } from './settings.js';
 import { parseShape } from './shape-text.js';
 import { shape, unshape } from './shaper.js';
@@ -21,6 +22,7 @@ export const USAGE = `npm run cluster -- COMMAND
   laptop [--name N] [--default-route|--direct] [--shape LINK] -- CMD…
                                           CMD on a laptop, made if it is new; LINK like rate=100mbit,delay=25ms,loss=1%,
                                           cut or reset (also up-cut, down-rate=…), or off; without CMD only that
+  remove-laptop NAME…                     with all that runs on it
   node NAME -- CMD…                       CMD in a node's namespaces
   user NAME [GROUP…]                      the path of a kubeconfig for a user with these groups
   load FILE.tar                           an image into both nodes
@@ -39,6 +41,7 @@ export const commands: Readonly<Record<string, Command | undefined>> = {
   status: async () => answer(await status()),
   kubectl: (args) => attach(kubectlArgv(args)),
   laptop: runOnLaptop,
+  'remove-laptop': (names) => each(names, removeLaptop),
   node: runOnNode,
   user: async ([name, ...groups]) => {
     if (name === undefined) throw usage('a user needs a name');
@@ -50,11 +53,11 @@ export const commands: Readonly<Record<string, Command | undefined>> = {
     return 0;
   },
   stop: (programs) => each(programs, stopProcess),
-  start: (programs) => each(programs, startProcess),
+  start: (programs) => each(programs, startProgram),
   restart: (programs) =>
     each(programs, async (program) => {
       await stopProcess(program);
-      await startProcess(program);
+      await startProgram(program);
     }),
 };
 
@@ -128,7 +131,7 @@ function shell(): readonly string[] {
 }
 
 async function each(names: readonly string[], work: (name: string) => Promise<void>): Promise<number> {
-  if (names.length === 0) throw usage('which program?');
+  if (names.length === 0) throw usage('which?');
   for (const name of names) await work(name);
   return 0;
 }

@@ -1,7 +1,7 @@
 /** etcd, the API server, the controller manager and the scheduler, in the control plane's namespace. */
 import { pki } from './certificates.js';
 import { kubectl } from './kubectl.js';
-import { background, isRunning, logTail } from './processes.js';
+import { background, isRunning, logTail, startProcess } from './processes.js';
 import { API_PORT, CLUSTER_DOMAIN, CONTROL, CONTROL_ADDRESS, inCluster, NETWORKS } from './settings.js';
 import { until } from './until.js';
 import { CzError } from '../../../src/base/errors.js';
@@ -33,6 +33,12 @@ export async function apiServerReady(): Promise<void> {
     if (outcome === 'ended')
       throw new CzError('PROGRAM_ENDED', `the API server ended: ${await logTail('apiserver')}`);
   });
+}
+
+/** Starts a program of the cluster again, with its flags; the API server answers when this returns. */
+export async function startProgram(name: string): Promise<void> {
+  await startProcess(name);
+  if (name === 'apiserver') await apiServerReady();
 }
 
 function etcdFlags(): string[] {

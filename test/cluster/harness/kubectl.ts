@@ -6,7 +6,8 @@ import { CONTROL, inCluster } from './settings.js';
 
 /** Returns the argument vector of kubectl as the admin. */
 export function kubectlArgv(args: readonly string[]): [string, ...string[]] {
-  const program = [inCluster('bin', 'kubectl'), `--kubeconfig=${inCluster('kubeconfig')}`];
+  const folder = [`--kubeconfig=${inCluster('kubeconfig')}`, `--cache-dir=${inCluster('kubectl-cache')}`];
+  const program = [inCluster('bin', 'kubectl'), ...folder];
   return inside({ net: CONTROL }, [...program, ...args]);
 }
 

@@ -2,12 +2,14 @@
  * Laptops: each a network namespace on the router's LAN that reaches the API server and the outside DNS server, and a
  * mount namespace with its own /etc, /run and state, both kept until `down`. Made on first use, found again by name.
  */
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { CzError } from '../../../src/base/errors.js';
+import { exec } from '../../../src/base/exec.js';
 import { holdLaptop } from './holder.js';
 import { locked } from './lock.js';
-import { addNamespace, inside, ip, sysctl, type Place } from './namespaces.js';
+import { addNamespace, inside, ip, namespaces, sysctl, type Place } from './namespaces.js';
 import { readRecord, writeRecord } from './records.js';
+import { endResidents } from './residents.js';
 import {
   CONTROL,
   inCluster,
@@ -18,11 +20,14 @@ import {
   PREFIX,
   ROUTER_ADDRESS,
 } from './settings.js';
+import { unshape } from './shaper.js';
+import { until } from './until.js';
 
 /** A laptop's namespace is named after it, and 15 characters name a link; names are also file names. */
 const NAME = /^[a-z][a-z0-9-]{0,29}$/;
 /** First and last number of a laptop; it is the last part of its address. */
 const [FIRST, LAST] = [100, 249];
+const END_TIMEOUT_MS = 10_000;
 
 /**
  * How a laptop is attached: `host-route` (no default route, the usual), `default-route` (by a router that answers
@@ -66,6 +71,13 @@ export async function laptops(): Promise<Laptop[]> {
   return all.filter((one) => one !== undefined);
 }
 
+/** Ends what runs on a laptop and removes it; the next of its name is new. Nothing to do where there is none. */
+export async function removeLaptop(name: string): Promise<void> {
+  const found = await recall(name);
+  if (found !== undefined) await unshape(found);
+  await locked(() => clearAway(name));
+}
+
 /** Returns the argument vector that runs `argv` on a laptop, in the same folder. */
 export function onLaptop(one: Laptop, argv: readonly string[], cwd: string): [string, ...string[]] {
   return inside(one.place, argv, cwd);
@@ -76,7 +88,8 @@ async function recall(name: string): Promise<Laptop | undefined> {
 }
 
 async function make(name: string, attachment: Attachment): Promise<Laptop> {
-  const net = name === FIRST_LAPTOP ? `${PREFIX}laptop` : `${PREFIX}laptop-${name}`;
+  const net = namespaceOf(name);
+  await clearAway(name); // what an interrupted make left
   const number = await freeNumber();
   const cable = `laptop${number}`;
   const address = `${attachment === 'direct' ? '172.31.0' : '198.51.100'}.${number}`;
@@ -90,15 +103,35 @@ async function make(name: string, attachment: Attachment): Promise<Laptop> {
   return made;
 }
 
+function namespaceOf(name: string): string {
+  return name === FIRST_LAPTOP ? `${PREFIX}laptop` : `${PREFIX}laptop-${name}`;
+}
+
+async function clearAway(name: string): Promise<void> {
+  const net = namespaceOf(name);
+  const found = await recall(name);
+  if (found !== undefined) await ip(farEnd(found.attachment).net, [`link del ${found.cable}`]);
+  if ((await namespaces()).includes(net)) {
+    await until(`the end of ${net}`, () => endResidents([net]), { timeoutMs: END_TIMEOUT_MS, everyMs: 20 });
+    await exec(['ip', 'netns', 'del', net]);
+  }
+  await rm(inCluster('holders', net), { recursive: true, force: true });
+  await rm(record(name), { force: true });
+}
+
 /** Joins a laptop to its bridge. Ports of the LAN are isolated: laptops reach the router, not each other. */
 async function plug(net: string, cable: string, address: string, attachment: Attachment): Promise<void> {
-  const [far, bridge] = attachment === 'direct' ? [CONTROL, 'cluster0'] : [OUTSIDE, 'lan0'];
+  const { net: far, bridge } = farEnd(attachment);
   await ip(far, [
     `link add ${cable} type veth peer name eth0 netns ${net}`,
     `link set ${cable} master ${bridge} up`,
     ...(attachment === 'direct' ? [] : [`link set ${cable} type bridge_slave isolated on`]),
   ]);
   await ip(net, [`addr add ${address}/24 dev eth0`, 'link set eth0 up', ...ROUTES[attachment]]);
+}
+
+function farEnd(attachment: Attachment): { readonly net: string; readonly bridge: string } {
+  return attachment === 'direct' ? { net: CONTROL, bridge: 'cluster0' } : { net: OUTSIDE, bridge: 'lan0' };
 }
 
 const ROUTES: Readonly<Record<Attachment, readonly string[]>> = {

@@ -2,7 +2,7 @@
  * The cluster's long-running programs: started in the background with their output in a log file (never in the
  * caller's pipes), remembered by name in the cluster's folder, so that a later command can stop and start them.
  */
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { CzError } from '../../../src/base/errors.js';
@@ -83,11 +83,14 @@ export async function runProgram(argv: readonly string[], timeoutMs = 60_000): P
   return done.stdout;
 }
 
-/** A process that ended and waits to be collected does not count as running. */
+/**
+ * A process that ended and waits to be collected does not count as running, but one whose first thread ended before the
+ * others does: it still holds its sockets.
+ */
 function running(pid: number): boolean {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return !/\) [ZX]/.test(stat);
+    const ended = /\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+    return !ended || readdirSync(`/proc/${pid}/task`).length > 1;
   } catch {
     return false;
   }

@@ -4,7 +4,6 @@
  */
 import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
-import { CzError } from '../../../src/base/errors.js';
 import { buildPrograms } from './build.js';
 import { makeCertificates } from './certificates.js';
 import { apiServerReady, startApiServer, startControllers } from './control-plane.js';
@@ -14,6 +13,7 @@ import { kubectl } from './kubectl.js';
 import { FIRST_LAPTOP, makeFirstLaptop, onLaptop, type Laptop } from './laptop.js';
 import { locked } from './lock.js';
 import { joinNetwork } from './network.js';
+import { namespaces } from './namespaces.js';
 import { startContainerd, startKubelet, writeProxyConfiguration } from './node.js';
 import { startBeside, startOutsideDns } from './outside.js';
 import { installPackages } from './packages.js';
@@ -21,6 +21,7 @@ import { readRecord, writeRecord } from './records.js';
 import {
   API_URL,
   CLUSTER_DOMAIN,
+  CONTROL,
   inCluster,
   NETWORKS,
   NODES,
@@ -46,15 +47,14 @@ export interface ClusterFacts {
   readonly laptop: readonly string[];
 }
 
-/** Returns the facts of the running cluster, or undefined where none is up as a whole. */
+/** Returns the facts of the running cluster, or undefined where none is up as a whole (the folder outlives a reboot, it does not). */
 export async function facts(): Promise<ClusterFacts | undefined> {
+  if (!(await namespaces()).includes(CONTROL)) return undefined;
   return readRecord<ClusterFacts>(inCluster('facts.json'));
 }
 
 /** Returns the facts of the cluster after bringing it up; a running one (of this proxy mode, if one is named) stays as it is. */
 export async function up(mode?: ProxyMode): Promise<ClusterFacts> {
-  if (process.getuid?.() !== 0)
-    throw new CzError('NOT_ROOT', 'the cluster needs root: it makes namespaces, mounts and cgroups');
   return locked(async () => {
     const running = await facts();
     if (running !== undefined && (mode === undefined || mode === running.proxyMode)) return running;
