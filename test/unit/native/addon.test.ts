@@ -1,7 +1,7 @@
 /** The addon's functions on a real kernel. What changes interfaces or connections runs in a namespace; needs root. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, open, rm } from 'node:fs/promises';
+import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -63,6 +63,13 @@ test('a closed socket has no descriptor', async () => {
 
 test('only an IPv4 address names sockets', () => {
   assert.throws(() => destroySockets('::1'), { code: 'USAGE' });
+});
+
+test('the addon loads on the oldest glibc that Node 20 runs on', async () => {
+  const file = fileURLToPath(new URL(`../../../native/build/linux-${process.arch}/cz.node`, import.meta.url));
+  const versions = (await readFile(file, 'latin1')).matchAll(/GLIBC_2\.(\d+)/g);
+  const newest = Math.max(...Array.from(versions, ([, minor]) => Number(minor)));
+  assert.ok(newest > 0 && newest <= 28, `it wants glibc 2.${newest}`);
 });
 
 test('forwarding is turned on without writing to /proc', async () => {

@@ -1,4 +1,11 @@
-/** Runs the scenario named by the argument; exit code 0 when its sentence is true. */
+/** Runs the scenarios named by the arguments, one after another. Prints a line of JSON for each: why it is not true. */
+import { inspect } from 'node:util';
 import { runScenario } from './scenarios.js';
 
-await runScenario(process.argv[2] ?? '');
+for (const sentence of process.argv.slice(2)) {
+  const failure = await runScenario(sentence).then(
+    () => null,
+    (error: unknown) => inspect(error),
+  );
+  process.stdout.write(`${JSON.stringify({ sentence, failure })}\n`);
+}

@@ -1,6 +1,6 @@
 /**
- * What must be true of TUNs on a real kernel, each in a network and mount namespace of its own (tun.test.ts starts one
- * process for each). A scenario throws when its sentence is not true.
+ * What must be true of TUNs on a real kernel. inside.ts runs them in a network and mount namespace of their own. A
+ * scenario throws when its sentence is not true, and leaves no interface behind.
  */
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
@@ -23,6 +23,7 @@ import {
   type Pair,
   type PairOptions,
 } from './pair.js';
+import { writeRandomRecords } from './random.js';
 import { bodies, icmp, record, tcp, udp } from './records.js';
 
 const ECHO = fileURLToPath(new URL('echo.mjs', import.meta.url));
@@ -159,6 +160,13 @@ const SCENARIOS: Readonly<Record<string, () => Promise<void>>> = {
       laptop.write(Buffer.alloc(0));
     }),
 
+  'random records harm nothing': () =>
+    withPair({ join: () => undefined }, async (pair) => {
+      const seed = Date.now() % 2 ** 31;
+      process.stderr.write(`seed ${seed}\n`); // seen when it fails
+      writeRandomRecords(pair, seed);
+    }),
+
   'without a session nothing passes, and a session that ends leaves nothing waiting': () =>
     withPair({ join: () => undefined }, async ({ laptop }) => {
       await sendDatagrams(3, 100, 9);
@@ -269,11 +277,24 @@ const SCENARIOS: Readonly<Record<string, () => Promise<void>>> = {
     makeTunDevice();
     makeTunDevice();
     openTun({ name: 'cz%d' }).close();
+    await exec(['umount', '/dev/net']);
   },
 };
 
 /** The sentences, each a scenario's name. */
 export const SENTENCES: readonly string[] = Object.keys(SCENARIOS);
+
+/** The program that runs scenarios. */
+export const INSIDE = fileURLToPath(new URL('inside.ts', import.meta.url));
+
+/** For each sentence that was run: null when it is true, else why not. */
+export type Outcomes = ReadonlyMap<string, string | null>;
+
+/** Returns what inside.ts printed. */
+export function outcomes(stdout: string): Outcomes {
+  const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
+  return new Map(lines.map((line) => JSON.parse(line)).map(({ sentence, failure }) => [sentence, failure]));
+}
 
 /** Runs one scenario. */
 export async function runScenario(sentence: string): Promise<void> {
