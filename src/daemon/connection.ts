@@ -3,15 +3,17 @@
  * open, and undoes all of it. The state machine: connecting → connected ⇄ reconnecting → disconnected.
  */
 import { createBackoff, pause } from '../base/backoff.js';
-import { CzError, messageOf } from '../base/errors.js';
-import type { Log } from '../base/log.js';
+import { CzError, hasCode, messageOf } from '../base/errors.js';
+import type { Log, LogFields } from '../base/log.js';
 import type { Journal } from '../base/undo.js';
 import { VERSION } from '../base/version.js';
 import type { ConnectParams, SessionState } from '../control/schema.js';
 import { loadAccess } from '../kube/access.js';
 import { openApi, type KubeApi } from '../kube/api.js';
+import { installManager } from '../install/apply.js';
 import { readHost } from '../routes/host.js';
 import { pickRanges, type Ranges } from '../routes/ranges.js';
+import { openHostWatch } from '../routes/watch.js';
 import type { TunDevice } from '../tun/device.js';
 import { openTun } from '../tun/linux.js';
 import { parseNetworks, PROTOCOL_VERSION, type LaptopHello, type Welcome } from '../tunnel/handshake.js';
@@ -97,6 +99,10 @@ export class Connection {
   get namespaces(): readonly string[] {
     return this.#wishes?.namespaces ?? this.#params.namespaces;
   }
+  /** Counters of link and interface, for the log. */
+  get counters(): LogFields {
+    return { link: this.#link?.stats(), tun: this.#tun?.stats(), roundTripMs: this.#link?.roundTripMs };
+  }
   get since(): Date {
     return this.#since;
   }
@@ -156,9 +162,7 @@ export class Connection {
     this.#api = api;
     this.#ranges = pickRanges(host, INTERFACE);
     this.#wishes = await resolveWishes(params, api.access.namespace);
-    const membership = await this.#steps.run('session', 'asking for a session', () =>
-      enroll({ ...params, api, signal }),
-    );
+    const membership = await this.#enroll(api);
     this.#membership = membership;
     this.#tun = await this.#steps.run('tun', 'opening the tunnel interface', async (undo) => {
       const tun = openTun({ name: INTERFACE });
@@ -182,9 +186,33 @@ export class Connection {
       log,
     });
     await this.#laptop.open();
+    openHostWatch({ onChange: () => this.#inTurn(() => this.#followHost()), signal });
     signal.throwIfAborted();
     this.#since = new Date();
     this.#state = this.#link.attached ? 'connected' : 'reconnecting';
+  }
+
+  /** Asks for a session; with `--install`, after putting the manager there where it is missing. */
+  async #enroll(api: KubeApi): Promise<Membership> {
+    const { params } = this.#options;
+    const signal = this.#stop.signal;
+    const ask = () =>
+      this.#steps.run('session', 'asking for a session', () => enroll({ ...params, api, signal }));
+    try {
+      return await ask();
+    } catch (error) {
+      if (!params.install || !hasCode(error, 'MANAGER_MISSING')) throw error;
+    }
+    await this.#steps.run('install', 'installing the traffic manager', () =>
+      installManager(api, {
+        namespace: params.managerNamespace,
+        version: VERSION,
+        choices: params.image === undefined ? {} : { image: params.image },
+        report: (text) => this.#options.progress({ kind: 'started', step: 'install', text }),
+        signal,
+      }),
+    );
+    return ask();
   }
 
   #hello(): LaptopHello {
@@ -258,6 +286,12 @@ export class Connection {
     if (this.#state === 'reconnecting') this.#state = 'connected';
     this.#lost = undefined;
     this.#options.log.info('the way is back', { mode: joined.mode });
+  }
+
+  /** The laptop has another network: routes that are missing come back, and a lost way is tried at once. */
+  async #followHost(): Promise<void> {
+    if (this.#laptop === undefined || this.#welcome === undefined || this.#wishes === undefined) return;
+    await this.#laptop.follow(this.#welcome.networks, this.#wishes);
   }
 
   async #followNetworks(params: unknown): Promise<void> {

@@ -60,6 +60,11 @@ export class Life {
     };
   }
 
+  /** Writes the counters of the data path into the log. */
+  logCounters(): void {
+    this.#options.log.info('counters', this.#connection?.counters);
+  }
+
   /** Ends whatever is under way and undoes everything; returns what could not be undone. */
   async close(): Promise<readonly string[]> {
     this.#stop.abort();

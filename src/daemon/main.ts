@@ -22,6 +22,7 @@ async function main(): Promise<void> {
   const life = new Life({ journal, log });
   const { authorize, handlers } = life;
   const server = await openControlServer({ path: CONTROL_SOCKET, authorize, handlers });
+  process.on('SIGUSR2', () => life.logCounters());
   announceReady();
   const reason = await Promise.race([life.ended, signalled()]);
   log.info('ending', { reason });

@@ -6,7 +6,7 @@ import { hostname } from 'node:os';
 import { descriptorOf, tuneSocket } from '../base/addon.js';
 import { hasCode } from '../base/errors.js';
 import { VERSION } from '../base/version.js';
-import type { KubeApi } from '../kube/api.js';
+import type { Dial, KubeApi } from '../kube/api.js';
 import { apiPath } from '../kube/path.js';
 import { awaitManager, createSession, getSession, whoAmI, type SessionResource } from '../kube/session.js';
 import type { Carrier } from '../tunnel/carrier.js';
@@ -106,10 +106,22 @@ export async function enroll(options: MembershipOptions): Promise<Membership> {
   };
 }
 
-async function dial({ api, managerNamespace, signal }: MembershipOptions, pod: string): Promise<Carrier> {
-  const way = api.dial(
-    apiPath`/api/v1/namespaces/${managerNamespace}/pods/${`${pod}:${PORT}`}/proxy/v1/session`,
-  );
+/** Dials the manager's pod; once more with a newer credential where the API server refuses the present one. */
+async function dial(options: MembershipOptions, pod: string): Promise<Carrier> {
+  const { api, managerNamespace, managerUrl } = options;
+  const way =
+    managerUrl === undefined
+      ? api.dial(apiPath`/api/v1/namespaces/${managerNamespace}/pods/${`${pod}:${PORT}`}/proxy/v1/session`)
+      : api.dialUrl(new URL(managerUrl));
+  try {
+    return await dialBy(way, options.signal);
+  } catch (error) {
+    if (!hasCode(error, 'CREDENTIAL_EXPIRED') || !(await way.renew())) throw error;
+    return dialBy(way, options.signal);
+  }
+}
+
+async function dialBy(way: Dial, signal: AbortSignal): Promise<Carrier> {
   return dialWebsocket({
     url: way.url,
     headers: await way.headers(),

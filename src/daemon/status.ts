@@ -18,7 +18,7 @@ export function statusOf(connection: Connection | undefined): Status {
     namespaces: connection.namespaces,
     session:
       membership === undefined ? null : { id: membership.session.id, since: connection.since.toISOString() },
-    via: membership === undefined ? null : 'pod-proxy',
+    via: membership === undefined ? null : params.managerUrl === undefined ? 'pod-proxy' : 'url',
     roundTripMs: rounded(link?.roundTripMs),
     interface: laptop === undefined ? null : laptop.interface,
     routes: laptop?.routes ?? [],
