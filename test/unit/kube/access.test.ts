@@ -9,7 +9,7 @@ import { after, test } from 'node:test';
 import { loadAccess, type ClusterAccess } from '../../../src/kube/access.js';
 import { fixedCredentials, tokenFileCredentials, withHeaders } from '../../../src/kube/credentials.js';
 import { inClusterAccess } from '../../../src/kube/incluster.js';
-import { someone } from './invoker.js';
+import { someone } from '../../support/invoker.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'cz-access-'));
 after(() => rmSync(folder, { recursive: true }));

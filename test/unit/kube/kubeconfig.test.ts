@@ -2,7 +2,7 @@
  * Kubeconfig files: which are read, how several become one, what a context names, and what bad ones get.
  */
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -17,7 +17,7 @@ import {
   readKubeconfig,
   selectContext,
 } from '../../../src/kube/kubeconfig.js';
-import { someone } from './invoker.js';
+import { someone } from '../../support/invoker.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'cz-kubeconfig-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -93,21 +93,6 @@ test('a folder or a device instead of a file is KUBECONFIG_UNREADABLE, at once',
       message: `kubeconfig: "${path}" is no regular file`,
     });
 });
-
-test(
-  'a file that this user may not read is KUBECONFIG_UNREADABLE',
-  { skip: process.getuid?.() !== 0 },
-  async () => {
-    const path = file('secret', config('one', 'https://x'));
-    chmodSync(path, 0o600);
-    chmodSync(folder, 0o755);
-    await assert.rejects(readKubeconfig(someone({ uid: 65534, gid: 65534, user: 'nobody' }), path), {
-      code: 'KUBECONFIG_UNREADABLE',
-      message: `kubeconfig: reading "${path}": permission denied`,
-      hint: /readable by "nobody"/,
-    });
-  },
-);
 
 const INVALID: readonly [string, string, RegExp][] = [
   ['broken YAML', 'a: b\nc: [1, 2\n', /kubeconfig "\/f": line \d+: /],

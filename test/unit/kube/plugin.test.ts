@@ -3,14 +3,14 @@
  * and what is said when they fail.
  */
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
 import type { Credentials } from '../../../src/kube/credentials.js';
 import { parsePlugin, pluginCredentials } from '../../../src/kube/plugin.js';
 import type { Fields } from '../../../src/kube/shape.js';
-import { someone } from './invoker.js';
+import { someone } from '../../support/invoker.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'cz-plugin-'));
 chmodSync(folder, 0o755);
@@ -159,30 +159,3 @@ test('versions that are not spoken, and plugins that insist on a terminal, are r
   assert.throws(parse({ apiVersion: V1, command: 'x', interactiveMode: 'Always' }), /no terminal/);
   assert.throws(parse({ apiVersion: V1 }), /no command/);
 });
-
-const asRoot = { skip: process.getuid?.() !== 0 };
-
-test(
-  'as another user: that user’s rights, groups and environment; nothing of it reaches root’s helper',
-  asRoot,
-  async () => {
-    const seen = join(folder, 'who');
-    writeFileSync(seen, '');
-    chmodSync(seen, 0o666);
-    const command = script(
-      `{ id -u; id -G; echo "$LD_LIBRARY_PATH"; pwd; } > ${seen}; ${prints({ token: 'a' })}`,
-    );
-    const plugin = parsePlugin({ apiVersion: V1, command }, (path) => path, {});
-    const env = { PATH: '/usr/bin:/bin', LD_LIBRARY_PATH: '/opt/lib', PWD: '/usr' };
-    const nobody = someone({ uid: 65534, gid: 65534, user: 'nobody', env });
-    await pluginCredentials(nobody, plugin).current();
-    assert.equal(readFileSync(seen, 'utf8'), '65534\n65534\n/opt/lib\n/usr\n');
-    const marker = join(folder, 'loaded');
-    const missing = parsePlugin({ apiVersion: V1, command: 'no-such' }, (path) => path, {});
-    const preloading = { ...nobody, env: { ...env, LD_PRELOAD: marker } };
-    await assert.rejects(pluginCredentials(preloading, missing).current(), {
-      message: /"no-such" is not there/,
-    });
-    assert.equal(existsSync(marker), false);
-  },
-);

@@ -1,7 +1,7 @@
 /**
- * Invokers for the tests of this folder: this process's own user unless told otherwise.
+ * Invokers for the tests: this process's own user unless told otherwise.
  */
-import type { Invoker } from '../../../src/base/invoker.js';
+import type { Invoker } from '../../src/base/invoker.js';
 
 /** Returns an invoker with these traits. */
 export function someone(traits: Partial<Invoker> = {}): Invoker {
