@@ -37,11 +37,8 @@ func answer(connection net.Conn, up, down *direction) {
 	if err := json.NewDecoder(connection).Decode(&wanted); err != nil {
 		return
 	}
-	if wanted.Up != nil {
-		up.current.Store(wanted.Up)
-	}
-	if wanted.Down != nil {
-		down.current.Store(wanted.Down)
+	if err := errors.Join(up.change(wanted.Up), down.change(wanted.Down)); err != nil {
+		return
 	}
 	_ = json.NewEncoder(connection).Encode(map[string]any{"up": up.report(), "down": down.report()})
 }

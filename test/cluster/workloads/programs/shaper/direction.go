@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// frameBytes holds an Ethernet frame of an MTU of 1500 with a VLAN tag, and some.
-	frameBytes = 2048
+	// maxRead holds the largest frame of a TAP with offloads, and its virtio header.
+	maxRead = vnetHeader + 14 + 65535
+	// pooled holds a frame of an MTU of 1500 with its headers; larger ones are allocated one by one.
+	pooled = 2048
 	// minLimit is the smallest queue that is chosen by itself: some forty full frames.
 	minLimit = 64 << 10
 	// maxHeld bounds what one direction keeps in memory, whatever its settings (our choice: 1 Gbit/s for a second).
@@ -27,6 +29,11 @@ type settings struct {
 	LimitBytes    float64 `json:"limitBytes"` // queue before the rate; 0: one bandwidth-delay product
 	Cut           bool    `json:"cut"`        // drop everything but ARP without a word
 	Reset         bool    `json:"reset"`      // drop TCP and answer it with RST
+}
+
+// perPacket says whether packets must be seen one by one.
+func (s *settings) perPacket() bool {
+	return s.BitsPerSecond > 0 || s.Loss > 0
 }
 
 func (s *settings) limit() float64 {
@@ -45,8 +52,9 @@ type counters struct {
 	Resets  atomic.Int64
 }
 
+// held is a frame, behind its virtio header, until it is due.
 type held struct {
-	frame []byte
+	bytes []byte
 	due   time.Time
 }
 
@@ -70,16 +78,30 @@ type direction struct {
 func newDirection(from, to int, seed uint64) *direction {
 	d := &direction{from: from, to: to, random: rand.New(rand.NewPCG(seed, seed))}
 	d.more = sync.NewCond(&d.mutex)
-	d.free.New = func() any { return new([frameBytes]byte) }
-	d.current.Store(&settings{})
+	d.free.New = func() any { return new([pooled]byte) }
+	if err := d.change(&settings{}); err != nil {
+		log.Fatalf("setting a TAP's offloads: %v", err)
+	}
 	return d
+}
+
+// change makes these the settings of the frames that come from now on; nil leaves them as they are.
+func (d *direction) change(s *settings) error {
+	if s == nil {
+		return nil
+	}
+	if err := setOffload(d.from, !s.perPacket()); err != nil {
+		return err
+	}
+	d.current.Store(s)
+	return nil
 }
 
 func (d *direction) receive() {
 	runtime.LockOSThread()
+	buffer := make([]byte, maxRead)
 	for {
-		buffer := d.free.Get().(*[frameBytes]byte)
-		size, err := syscall.Read(d.from, buffer[:])
+		size, err := syscall.Read(d.from, buffer)
 		if err == syscall.EINTR || err == syscall.EIO { // EIO: the link is down
 			time.Sleep(10 * time.Millisecond)
 			continue
@@ -87,35 +109,31 @@ func (d *direction) receive() {
 		if err != nil {
 			log.Fatalf("reading a frame: %v", err)
 		}
-		if !d.accept(buffer[:size]) {
-			d.free.Put(buffer)
-		}
+		d.accept(buffer[:size])
 	}
 }
 
-// accept queues a frame for its time, or returns false for one that ends here.
-func (d *direction) accept(frame []byte) bool {
+// accept decides what becomes of a frame: dropped, answered, or queued for its time.
+func (d *direction) accept(bytes []byte) {
 	s := d.current.Load()
-	if s.Reset && isTCP(frame) {
-		if answer := resetOf(frame); answer != nil {
-			d.count.Resets.Add(1)
-			_, _ = syscall.Write(d.from, answer)
-		}
-		return false
-	}
+	frame := bytes[vnetHeader:]
 	arp := isARP(frame) // without it a cut would not be silent: the kernel says "host unreachable"
-	if s.Cut && !arp {
+	switch {
+	case s.Reset && isTCP(frame):
+		d.count.Resets.Add(1)
+		if answer := resetOf(frame); answer != nil {
+			_, _ = syscall.Write(d.from, append(make([]byte, vnetHeader), answer...))
+		}
+	case s.Cut && !arp:
 		d.count.Cut.Add(1)
-		return false
-	}
-	if s.Loss > 0 && !arp && d.random.Float64() < s.Loss {
+	case s.Loss > 0 && !arp && d.random.Float64() < s.Loss:
 		d.count.Lost.Add(1)
-		return false
+	default:
+		d.enqueue(bytes, s)
 	}
-	return d.enqueue(frame, s)
 }
 
-func (d *direction) enqueue(frame []byte, s *settings) bool {
+func (d *direction) enqueue(bytes []byte, s *settings) {
 	now := time.Now()
 	leave := now
 	if s.BitsPerSecond > 0 {
@@ -124,26 +142,35 @@ func (d *direction) enqueue(frame []byte, s *settings) bool {
 			begin = d.departed
 		}
 		waiting := begin.Sub(now).Seconds() * s.BitsPerSecond / 8
-		if waiting+float64(len(frame)) > s.limit() {
+		size := float64(len(bytes) - vnetHeader)
+		if waiting+size > s.limit() {
 			d.count.Full.Add(1)
-			return false
+			return
 		}
-		leave = begin.Add(time.Duration(float64(len(frame)) * 8 / s.BitsPerSecond * 1e9))
+		leave = begin.Add(time.Duration(size * 8 / s.BitsPerSecond * 1e9))
 		d.departed = leave
 	}
-	due := leave.Add(time.Duration(s.DelayMs * 1e6))
+	one := held{d.keep(bytes), leave.Add(time.Duration(s.DelayMs * 1e6))}
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	if d.bytes+len(frame) > maxHeld {
+	if d.bytes+cap(one.bytes) > maxHeld {
 		d.count.Full.Add(1)
-		return false
+		return
 	}
-	d.queue = append(d.queue, held{frame, due})
-	d.bytes += len(frame)
+	d.queue = append(d.queue, one)
+	d.bytes += cap(one.bytes)
 	if len(d.queue) == 1 {
 		d.more.Signal()
 	}
-	return true
+}
+
+// keep copies what was read, so that its memory is near its size.
+func (d *direction) keep(bytes []byte) []byte {
+	if len(bytes) > pooled {
+		return append([]byte(nil), bytes...)
+	}
+	buffer := d.free.Get().(*[pooled]byte)
+	return buffer[:copy(buffer[:], bytes)]
 }
 
 // deliver writes each frame when it is due, in the order of arrival. It sleeps by the kernel's own clock: the
@@ -157,7 +184,7 @@ func (d *direction) deliver() {
 				pause := syscall.NsecToTimespec(int64(wait))
 				_ = syscall.Nanosleep(&pause, nil)
 			}
-			d.write(one.frame)
+			d.write(one.bytes)
 		}
 	}
 }
@@ -174,13 +201,15 @@ func (d *direction) take() []held {
 	return batch
 }
 
-func (d *direction) write(frame []byte) {
-	if _, err := syscall.Write(d.to, frame); err == nil {
+func (d *direction) write(bytes []byte) {
+	if _, err := syscall.Write(d.to, bytes); err == nil {
 		d.count.Packets.Add(1)
-		d.count.Bytes.Add(int64(len(frame)))
+		d.count.Bytes.Add(int64(len(bytes) - vnetHeader))
 	}
 	d.mutex.Lock()
-	d.bytes -= len(frame)
+	d.bytes -= cap(bytes)
 	d.mutex.Unlock()
-	d.free.Put((*[frameBytes]byte)(frame[:frameBytes]))
+	if cap(bytes) == pooled {
+		d.free.Put((*[pooled]byte)(bytes[:pooled]))
+	}
 }

@@ -3,8 +3,8 @@
 //
 //	shaper -near NAME -far NAME -control SOCKET
 //
-// The control socket takes a line of JSON (see control.go) a connection and answers with the counters. The TAPs have no
-// offloads, so the kernel hands over packets as they would be on a wire, and loss and rate are of packets.
+// The control socket takes a line of JSON (see control.go) a connection and answers with the counters. A direction with a
+// rate or a loss gets its packets as they would be on a wire, cut and summed by the kernel; any other passes them whole.
 package main
 
 import (
