@@ -3,17 +3,15 @@
  * namespace that holds every other address of a cluster, allowed and forbidden. Sessions are TUNs into which
  * hand-made packets are written. Prints what came back, and what came out at the far end, as JSON.
  */
-import type { ChildProcess } from 'node:child_process';
 import { createServer } from 'node:net';
-import { createInterface } from 'node:readline';
 import { readlinkSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { setForwarding } from '../../src/base/addon.js';
 import { exec, start } from '../../src/base/exec.js';
 import { silentLog } from '../../src/base/log.js';
 import { createNftablesEngine } from '../../src/nat/nftables.js';
 import { until } from '../support/wait.js';
-import { ACK, parsePacket, ping, SYN, tcp, udp, udpFragments, type Seen } from './nat-packets.js';
+import { ACK, isPong, parsePacket, ping, SYN, tcp, udp, udpFragments } from './nat-packets.js';
+import { RawTun } from './nat-tun.js';
 
 const POD_IP = '10.244.1.10';
 const ONE = '198.18.0.1';
@@ -34,65 +32,6 @@ const NETWORKS = {
   forbidden: [NODE, '10.244.1.1'],
   resolvers: [RESOLVER],
 };
-
-class Session {
-  readonly name: string;
-  readonly #child: ChildProcess;
-  readonly #received: Seen[] = [];
-  #up = false;
-
-  constructor(name: string) {
-    this.name = name;
-    const script = fileURLToPath(new URL('raw-tun.pl', import.meta.url));
-    this.#child = start(['perl', script, name], { stdio: ['pipe', 'pipe', 'inherit'] });
-    if (this.#child.stdout === null) throw new Error('no pipe');
-    createInterface(this.#child.stdout).on('line', (line) => this.#line(line));
-  }
-
-  #line(line: string): void {
-    this.#up = true;
-    if (line === 'up') return;
-    const packet = Buffer.from(line, 'hex');
-    if (packet.readUInt8(0) >> 4 === 4) this.#received.push(parsePacket(packet));
-  }
-
-  async opened(): Promise<this> {
-    await until(`TUN ${this.name} is there`, () => this.#up);
-    return this;
-  }
-
-  send(...packets: readonly Buffer[]): void {
-    for (const packet of packets) this.#child.stdin?.write(`${packet.toString('hex')}\n`);
-  }
-
-  /** Returns the first packet that fits, and forgets all that came up to it. */
-  async next(what: string, fits: (seen: Seen) => boolean): Promise<Seen> {
-    let found: Seen | undefined;
-    await until(`${this.name} gets ${what}`, () => (found = this.#received.find(fits)) !== undefined);
-    if (found === undefined) throw new Error('unreachable');
-    this.#received.splice(0, this.#received.indexOf(found) + 1);
-    return found;
-  }
-
-  /** Returns everything that came before the answer to a ping that is sent now: the line keeps its order. */
-  async settled(address: string): Promise<string[]> {
-    const id = (marker += 1);
-    this.send(ping({ from: address, to: POD, id }));
-    await until(`${this.name} is settled`, () => this.#received.some((seen) => isPong(seen, id)));
-    const before = this.#received.splice(0).filter((seen) => !isPong(seen, id));
-    return before.map((seen) => `${seen.what} from ${seen.from}`);
-  }
-
-  close(): void {
-    this.#child.kill('SIGKILL');
-  }
-}
-
-let marker = 1000;
-
-function isPong(seen: Seen, id: number): boolean {
-  return seen.what === 'icmp 0/0' && seen.id === id;
-}
 
 const far = start(['unshare', '-n', 'sleep', 'infinity'], { stdio: 'ignore' });
 const farPid = String(far.pid);
@@ -164,12 +103,13 @@ const own = createServer((socket) => {
 await new Promise<void>((resolve) => own.listen(443, '0.0.0.0', () => resolve()));
 
 const results: Record<string, unknown> = {};
+let knocks = 0;
 const nat = createNftablesEngine({ log: silentLog, setForwarding });
 await nat.prepare({ podIP: POD_IP });
 results['uplink'] = await nat.prepare({ podIP: POD_IP });
 
-const one = await new Session('cz0').opened();
-const two = await new Session('cz1').opened();
+const one = await new RawTun('cz0').opened();
+const two = await new RawTun('cz1').opened();
 await nat.addSession({ interfaceName: 'cz0', address: ONE });
 await nat.addSession({ interfaceName: 'cz1', address: TWO });
 results['mtu'] = (await exec(['ip', '-o', 'link', 'show', 'dev', 'cz0'])).stdout.match(/mtu (\d+)/)?.[1];
@@ -245,9 +185,9 @@ async function forbidden() {
     one.send(tcp({ from: ONE, to, sourcePort: 41_000, port: 443, flags: SYN }));
     one.send(udp({ from: ONE, to, sourcePort: 41_000, port: 443, data: Buffer.from('x') }));
     one.send(ping({ from: ONE, to, id: 5 }));
-    answers[name] = [...new Set(await one.settled(ONE))];
+    answers[name] = [...new Set(await one.settled(ONE, POD))];
   }
-  return { answers, 'the other session got': await two.settled(TWO) };
+  return { answers, 'the other session got': await two.settled(TWO, POD) };
 }
 
 /** Sources that are not the session's own get no answer, and nor does their owner. */
@@ -258,7 +198,7 @@ async function forged() {
       udp({ from, to: VICTIM, sourcePort: 42_000, port: 7, data: Buffer.from('forged') }),
       ping({ from, to: VICTIM, id: 6 }),
     );
-  return [...(await one.settled(ONE)), ...(await two.settled(TWO))];
+  return [...(await one.settled(ONE, POD)), ...(await two.settled(TWO, POD))];
 }
 
 /** The far end opens connections to the session's address, which it routes through the manager's pod. */
@@ -268,7 +208,7 @@ async function inbound() {
     require('node:net').connect({ host: '${ONE}', port: 22 }).on('error', () => {});
     socket.send('x', 53, '${ONE}', () => process.exit(0));`;
   await exec(inFar(process.execPath, '-e', script));
-  return one.settled(ONE);
+  return one.settled(ONE, POD);
 }
 
 /** A connection that this manager knows nothing of ends at once. */
@@ -297,7 +237,7 @@ async function pathMtu() {
 
 async function changes() {
   const knock = async (to: string) => {
-    one.send(ping({ from: ONE, to, id: (marker += 1) }));
+    one.send(ping({ from: ONE, to, id: (knocks += 1) }));
     return (await one.next('an answer', () => true)).what;
   };
   await nat.setNetworks({
@@ -333,13 +273,13 @@ async function successor() {
   one.send(segment(SYN));
   const accepted = await one.next('an accepted connection', ({ what }) => what === 'tcp syn ack');
   one.send(segment(ACK, accepted.sequence + 1));
-  const before = await one.settled(ONE);
+  const before = await one.settled(ONE, POD);
 
   await nat.removeSession({ interfaceName: 'cz0', address: ONE });
   await nat.addSession({ interfaceName: 'cz0', address: ONE });
   two.send(datagram(TWO, 'again'));
   await two.next('the echo', ({ what }) => what === 'udp');
-  const late = await one.settled(ONE);
+  const late = await one.settled(ONE, POD);
   one.send(segment(ACK, accepted.sequence + 1));
   const old = await one.next('a reset', ({ what }) => what.startsWith('tcp'));
   return { before, late, old: old.what };

@@ -140,6 +140,11 @@ export function parsePacket(packet: Buffer): Seen {
   };
 }
 
+/** Returns whether this is the answer to the ping of that identifier. */
+export function isPong(seen: Seen, id: number): boolean {
+  return seen.what === 'icmp 0/0' && seen.id === id;
+}
+
 function describe(protocol: number, payload: Buffer): string {
   if (protocol === ICMP) return `icmp ${payload.readUInt8(0)}/${payload.readUInt8(1)}`;
   if (protocol !== TCP) return protocol === UDP ? 'udp' : `protocol ${protocol}`;

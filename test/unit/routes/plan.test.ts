@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { cidr, formatAddress, formatCidr, holds, parseAddress } from '../../../src/base/cidr.js';
 import { CzError } from '../../../src/base/errors.js';
 import { planRoutes, type PlanOptions } from '../../../src/routes/plan.js';
@@ -37,25 +37,10 @@ const CASES: readonly Case[] = [
   {
     name: 'what --never-route names stays outside',
     given: { networks: ['10.244.0.0/16'], neverRoute: ['10.244.128.0/17', '10.244.0.1'] },
-    routes: [
-      ...[
-        '10.244.0.0/32',
-        '10.244.0.2/31',
-        '10.244.0.4/30',
-        '10.244.0.8/29',
-        '10.244.0.16/28',
-        '10.244.0.32/27',
-      ],
-      ...[
-        '10.244.0.64/26',
-        '10.244.0.128/25',
-        '10.244.1.0/24',
-        '10.244.2.0/23',
-        '10.244.4.0/22',
-        '10.244.8.0/21',
-      ],
-      ...['10.244.16.0/20', '10.244.32.0/19', '10.244.64.0/18'],
-    ],
+    routes:
+      '0.0/32 0.2/31 0.4/30 0.8/29 0.16/28 0.32/27 0.64/26 0.128/25 1.0/24 2.0/23 4.0/22 8.0/21 16.0/20 32.0/19 64.0/18'
+        .split(' ')
+        .map((rest) => `10.244.${rest}`),
   },
   {
     name: 'a longer --also-route wins over --never-route, and the other way round',
