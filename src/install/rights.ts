@@ -45,7 +45,7 @@ export function managerRole(namespace: string, version: string): WithRules<Role>
       because('It knows the sessions that it may serve, and ends one whose Session is deleted.', {
         apiGroups: [GROUP],
         resources: ['sessions'],
-        verbs: ['get', 'list', 'watch'],
+        verbs: ['list', 'watch'],
       }),
       because('A laptop that disconnects, or stays away too long, leaves no Session behind.', {
         apiGroups: [GROUP],
