@@ -54,6 +54,8 @@ export interface KubeApi {
   dial(path: string): Dial;
   /** Returns what a websocket to a URL of the user's own needs; that place gets no credential. @throws USAGE */
   dialUrl(url: URL): Dial;
+  /** To be called when the way was lost: forgets kept connections, which may be dead; the next request opens a new one. */
+  refresh(): void;
   /** Closes all connections of requests and watches; those given out by `dial` belong to their takers. Idempotent. */
   close(): void;
 }
@@ -81,9 +83,15 @@ const CONTENT_TYPES: Readonly<Record<PatchKind, string>> = {
   json: 'application/json-patch+json',
 };
 
+export interface ApiOptions {
+  /** Gets each TCP socket before it is used: TCP_USER_TIMEOUT and the like, which Node cannot set. */
+  readonly tune?: (socket: Socket) => void;
+}
+
 /** Returns the API behind `access`; opens nothing yet. */
-export function openApi(access: ClusterAccess): KubeApi {
-  const connector = createConnector({ ...access, label: `the API server of context "${access.context}"` });
+export function openApi(access: ClusterAccess, { tune }: ApiOptions = {}): KubeApi {
+  const label = `the API server of context "${access.context}"`;
+  const connector = createConnector({ ...access, label, tune });
   const transport = createTransport(access, connector, USER_AGENT);
   const call = async <T>(method: TransportRequest['method'], path: string, o: CallOptions & Payload = {}) =>
     apiObject<T>(parse(await send(transport, method, path, o), path), path);
@@ -99,6 +107,7 @@ export function openApi(access: ClusterAccess): KubeApi {
     watch: (path, options) => startWatch(transport, access, path, options),
     dial: (path) => dialApi(access, connector, path),
     dialUrl: (url) => dialUrl(access, url),
+    refresh: () => transport.refresh(),
     close: () => transport.close(),
   };
 }

@@ -35,6 +35,8 @@ export interface Endpoint {
   readonly proxy: URL | undefined;
   /** What errors call it. */
   readonly label: string;
+  /** Gets each TCP socket before it is used (for socket options that Node does not have). */
+  readonly tune?: ((socket: Socket) => void) | undefined;
 }
 
 export interface Connector {
@@ -47,7 +49,7 @@ export interface Connector {
 /** Until TCP, proxy and TLS stand (issue: an unreachable API server is told within 5 s). */
 const CONNECT_TIMEOUT_MS = 4_500;
 /** A peer that is gone without a word is found by TCP itself after this idle time plus ten probes a second apart. */
-const KEEPALIVE_MS = 10_000;
+const KEEPALIVE_MS = 5_000;
 const ADDRESSES_LIMIT = 64;
 
 /** Returns what opens connections to `endpoint`; `timeoutMs` is for TCP, proxy and TLS together. */
@@ -108,6 +110,7 @@ async function openTcp(way: Way, url: URL, signal: AbortSignal): Promise<Socket>
   });
   if (isIP(host) !== 0) remember(way.addresses, host);
   await settled(socket, 'connect', signal);
+  way.endpoint.tune?.(socket);
   if (socket.remoteAddress !== undefined) remember(way.addresses, socket.remoteAddress);
   return socket;
 }

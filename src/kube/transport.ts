@@ -29,6 +29,8 @@ export interface Transport {
   send(request: TransportRequest): Promise<Buffer>;
   /** Returns a 2xx answer whose body the caller reads, and destroys. */
   open(request: TransportRequest): Promise<IncomingMessage>;
+  /** Forgets the kept connections: the next request opens a new one. What is under way goes on. */
+  refresh(): void;
   /** Aborts at close(). */
   readonly closed: AbortSignal;
   close(): void;
@@ -69,6 +71,7 @@ export function createTransport(access: ClusterAccess, connector: Connector, use
         answer.endTimeout();
         return answer.message;
       }),
+    refresh: () => agents.refresh(),
     closed: closing.signal,
     close() {
       closing.abort();
@@ -278,6 +281,10 @@ function createAgents(connector: Connector) {
       const agent = createAgent(connector, identity);
       held = { identity, agent };
       return agent;
+    },
+    refresh() {
+      if (held !== undefined) retire(held.agent);
+      held = undefined;
     },
     close() {
       held?.agent.destroy();

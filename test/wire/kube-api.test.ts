@@ -20,6 +20,7 @@ import {
   type Handler,
   type TestServer,
 } from '../support/api-server.js';
+import { until } from '../support/wait.js';
 import { createAuthority, type Authority } from '../support/certificates.js';
 
 const closers: (() => unknown)[] = [];
@@ -245,6 +246,19 @@ test('a kept connection that has died costs a read nothing', async () => {
   await api.get(PODS);
   assert.deepEqual(await api.get(PODS), { ok: true });
   assert.equal(server.connections.length, 2);
+});
+
+test('after refresh the next request opens a connection of its own, and each socket can be tuned', async () => {
+  const { server } = await start();
+  const tuned: (number | undefined)[] = [];
+  const api = openApi(server.access(), { tune: (socket) => tuned.push(socket.remotePort) });
+  closers.push(() => api.close());
+  await api.get(PODS);
+  api.refresh();
+  await api.get(PODS);
+  assert.deepEqual(tuned, [server.port, server.port]);
+  assert.equal(server.connections.length, 2);
+  await until('the former is closed', () => server.connections[0]?.destroyed === true);
 });
 
 test('a create on a connection that dies is not sent again', async () => {
