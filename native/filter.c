@@ -1,9 +1,12 @@
 // Address, connection and fragment rules of a session's packets. Pure. IPv6 belongs to no session yet.
 #include "filter.h"
 
+#include "bytes.h"
+
 enum {
   TCP_HEADER = 20,
   ICMP_HEADER = 8,
+  DNS_PORT = 53, // RFC 1035 §4.2
   SYN = 0x02,
   ACK = 0x10,
 };
@@ -48,9 +51,17 @@ static bool icmp_ok(const struct packet_view *view) {
   }
 }
 
+/** A DNS answer: some clusters' resolver has a link-local address on each node, and nothing else there is theirs. */
+static bool from_dns(const struct packet_view *view) {
+  if (view->protocol != PROTOCOL_TCP && view->protocol != PROTOCOL_UDP) return false;
+  if (view->fragment_unit != 0) return true; // is nothing without the first one
+  return view->length - view->transport >= 2 && be16(view->ip + view->transport) == DNS_PORT;
+}
+
 bool filter_inbound(const struct packet_view *view, uint32_t address) {
   if (view->version != 4 || view->destination != address || view->source == address) return false;
-  if (special(view->source) || link_local(view->source)) return false;
+  if (special(view->source)) return false;
+  if (link_local(view->source) && !from_dns(view)) return false;
   switch (view->protocol) {
     case PROTOCOL_TCP:
       return tcp_ok(view);

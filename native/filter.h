@@ -16,7 +16,8 @@ bool filter_outbound(const struct packet_view *view, uint32_t address);
 
 /**
  * Returns whether a packet may enter the laptop: IPv4 TCP, UDP or ICMP to the session's address from another,
- * ordinary host, that opens no connection. (Read at the manager, written on the laptop.)
+ * ordinary host, that opens no connection; from a link-local one only DNS answers. (Read at the manager, written on the
+ * laptop.)
  */
 bool filter_inbound(const struct packet_view *view, uint32_t address);
 

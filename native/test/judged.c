@@ -10,6 +10,7 @@
 enum {
   ME = 0xc6120001,   // 198.18.0.1, the session
   POD = 0x0a630001,  // 10.99.0.1
+  NODE_DNS = 0xa9fe140a, // 169.254.20.10
   SUM = VIRTIO_NET_HDR_F_NEEDS_CSUM,
   VALID = VIRTIO_NET_HDR_F_DATA_VALID,
 };
@@ -90,53 +91,61 @@ struct filter_case {
   uint8_t mark; // TCP: flags, ICMP: type
   uint16_t fragment;
   uint16_t length; // 60 when zero
+  uint16_t port;   // TCP, UDP: the source port
 };
 
 static const struct filter_case INBOUND[] = {
-    {"TCP answer", true, POD, ME, 6, 0x12, 0, 0},
-    {"TCP data", true, POD, ME, 6, 0x10, 0, 0},
-    {"TCP reset", true, POD, ME, 6, 0x04, 0, 0},
-    {"TCP opening", false, POD, ME, 6, 0x02, 0, 0},
-    {"TCP opening with congestion bits", false, POD, ME, 6, 0xc2, 0, 0},
-    {"TCP opening that ends", false, POD, ME, 6, 0x03, 0, 0},
-    {"TCP without its whole header", false, POD, ME, 6, 0x10, 0, 39},
-    {"TCP first fragment", true, POD, ME, 6, 0x10, 0x2000, 0},
-    {"TCP first fragment that hides its flags", false, POD, ME, 6, 0x10, 0x2000, 28},
-    {"TCP opening in a first fragment", false, POD, ME, 6, 0x02, 0x2000, 0},
-    {"TCP fragment over the flags", false, POD, ME, 6, 0, 1, 0},
-    {"TCP fragment over the header's end", false, POD, ME, 6, 0, 2, 0},
-    {"TCP later fragment", true, POD, ME, 6, 0, 3, 0},
-    {"UDP", true, POD, ME, 17, 0, 0, 0},
-    {"UDP fragment", true, POD, ME, 17, 0, 185, 0},
-    {"echo reply", true, POD, ME, 1, 0, 0, 0},
-    {"unreachable", true, POD, ME, 1, 3, 0, 0},
-    {"time exceeded", true, POD, ME, 1, 11, 0, 0},
-    {"echo request", false, POD, ME, 1, 8, 0, 0},
-    {"redirect", false, POD, ME, 1, 5, 0, 0},
-    {"timestamp request", false, POD, ME, 1, 13, 0, 0},
-    {"ICMP cut short", false, POD, ME, 1, 3, 0, 27},
-    {"another protocol", false, POD, ME, 132, 0, 0, 0},
-    {"to another", false, POD, ME + 1, 17, 0, 0, 0},
-    {"from itself", false, ME, ME, 17, 0, 0, 0},
-    {"from loopback", false, 0x7f000001, ME, 17, 0, 0, 0},
-    {"from nowhere", false, 0, ME, 17, 0, 0, 0},
-    {"from this network", false, 0x00010203, ME, 17, 0, 0, 0},
-    {"from multicast", false, 0xe0000001, ME, 17, 0, 0, 0},
-    {"from broadcast", false, 0xffffffff, ME, 17, 0, 0, 0},
-    {"from link-local", false, 0xa9fea9fe, ME, 17, 0, 0, 0},
+    {"TCP answer", true, POD, ME, 6, 0x12, 0, 0, 0},
+    {"TCP data", true, POD, ME, 6, 0x10, 0, 0, 0},
+    {"TCP reset", true, POD, ME, 6, 0x04, 0, 0, 0},
+    {"TCP opening", false, POD, ME, 6, 0x02, 0, 0, 0},
+    {"TCP opening with congestion bits", false, POD, ME, 6, 0xc2, 0, 0, 0},
+    {"TCP opening that ends", false, POD, ME, 6, 0x03, 0, 0, 0},
+    {"TCP without its whole header", false, POD, ME, 6, 0x10, 0, 39, 0},
+    {"TCP first fragment", true, POD, ME, 6, 0x10, 0x2000, 0, 0},
+    {"TCP first fragment that hides its flags", false, POD, ME, 6, 0x10, 0x2000, 28, 0},
+    {"TCP opening in a first fragment", false, POD, ME, 6, 0x02, 0x2000, 0, 0},
+    {"TCP fragment over the flags", false, POD, ME, 6, 0, 1, 0, 0},
+    {"TCP fragment over the header's end", false, POD, ME, 6, 0, 2, 0, 0},
+    {"TCP later fragment", true, POD, ME, 6, 0, 3, 0, 0},
+    {"UDP", true, POD, ME, 17, 0, 0, 0, 0},
+    {"UDP fragment", true, POD, ME, 17, 0, 185, 0, 0},
+    {"echo reply", true, POD, ME, 1, 0, 0, 0, 0},
+    {"unreachable", true, POD, ME, 1, 3, 0, 0, 0},
+    {"time exceeded", true, POD, ME, 1, 11, 0, 0, 0},
+    {"echo request", false, POD, ME, 1, 8, 0, 0, 0},
+    {"redirect", false, POD, ME, 1, 5, 0, 0, 0},
+    {"timestamp request", false, POD, ME, 1, 13, 0, 0, 0},
+    {"ICMP cut short", false, POD, ME, 1, 3, 0, 27, 0},
+    {"another protocol", false, POD, ME, 132, 0, 0, 0, 0},
+    {"to another", false, POD, ME + 1, 17, 0, 0, 0, 0},
+    {"from itself", false, ME, ME, 17, 0, 0, 0, 0},
+    {"from loopback", false, 0x7f000001, ME, 17, 0, 0, 0, 0},
+    {"from nowhere", false, 0, ME, 17, 0, 0, 0, 0},
+    {"from this network", false, 0x00010203, ME, 17, 0, 0, 0, 0},
+    {"from multicast", false, 0xe0000001, ME, 17, 0, 0, 0, 0},
+    {"from broadcast", false, 0xffffffff, ME, 17, 0, 0, 0, 0},
+    {"from link-local", false, NODE_DNS, ME, 17, 0, 0, 0, 80},
+    {"error from link-local", false, NODE_DNS, ME, 1, 3, 0, 0, 53},
+    {"DNS answer by UDP from link-local", true, NODE_DNS, ME, 17, 0, 0, 0, 53},
+    {"its first fragment", true, NODE_DNS, ME, 17, 0, 0x2000, 0, 53},
+    {"its later fragment", true, NODE_DNS, ME, 17, 0, 185, 0, 0},
+    {"DNS answer by TCP from link-local", true, NODE_DNS, ME, 6, 0x10, 0, 0, 53},
+    {"TCP opening from port 53 of link-local", false, NODE_DNS, ME, 6, 0x02, 0, 0, 53},
+    {"UDP without its ports from link-local", false, NODE_DNS, ME, 17, 0, 0, 21, 53},
 };
 
 static const struct filter_case OUTBOUND[] = {
-    {"TCP opening", true, ME, POD, 6, 0x02, 0, 0},
-    {"echo request", true, ME, POD, 1, 8, 0, 0},
-    {"another protocol", true, ME, POD, 132, 0, 0, 0},
-    {"fragment", true, ME, POD, 17, 0, 3, 0},
-    {"from another", false, ME + 1, POD, 6, 0x02, 0, 0},
-    {"to itself", false, ME, ME, 6, 0x02, 0, 0},
-    {"to loopback", false, ME, 0x7f000001, 6, 0x02, 0, 0},
-    {"to multicast", false, ME, 0xe00000fb, 17, 0, 0, 0},
-    {"to broadcast", false, ME, 0xffffffff, 17, 0, 0, 0},
-    {"to nowhere", false, ME, 0, 17, 0, 0, 0},
+    {"TCP opening", true, ME, POD, 6, 0x02, 0, 0, 0},
+    {"echo request", true, ME, POD, 1, 8, 0, 0, 0},
+    {"another protocol", true, ME, POD, 132, 0, 0, 0, 0},
+    {"fragment", true, ME, POD, 17, 0, 3, 0, 0},
+    {"from another", false, ME + 1, POD, 6, 0x02, 0, 0, 0},
+    {"to itself", false, ME, ME, 6, 0x02, 0, 0, 0},
+    {"to loopback", false, ME, 0x7f000001, 6, 0x02, 0, 0, 0},
+    {"to multicast", false, ME, 0xe00000fb, 17, 0, 0, 0, 0},
+    {"to broadcast", false, ME, 0xffffffff, 17, 0, 0, 0, 0},
+    {"to nowhere", false, ME, 0, 17, 0, 0, 0, 0},
 };
 
 typedef bool filter(const struct packet_view *view, uint32_t address);
@@ -147,6 +156,7 @@ static void judge(const struct filter_case *c, filter *passes) {
   size_t length = c->length == 0 ? sizeof ip : c->length;
   size_t at = build_ipv4(ip, length, (struct ipv4){c->source, c->destination, c->fragment, c->protocol, 0, 0});
   size_t mark = at + (c->protocol == PROTOCOL_TCP ? 13 : 0);
+  if (c->port != 0 && at + 1 < length) ip[at + 1] = (uint8_t)c->port;
   if (mark < length) ip[mark] = c->mark;
   bool outcome = EXPECT(packet_parse(&view, ip, length)) && passes(&view, ME);
   if (!EXPECT(outcome == c->passes)) printf("  case: %s\n", c->name);

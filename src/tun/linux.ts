@@ -27,7 +27,7 @@ export interface TunOptions {
 
 /**
  * Makes a TUN, down and without addresses; nothing passes before `setSession`. The caller closes it.
- * @throws TUN_MISSING no /dev/net/tun · TUN_FORBIDDEN root, but the container's runtime refuses the device ·
+ * @throws TUN_MISSING no /dev/net/tun · TUN_REFUSED root, but the container's runtime refuses the device ·
  * NOT_ROOT · TUN_BUSY the name is taken · TUN_FAILED · ADDON_MISSING
  */
 export function openTun(options: TunOptions): TunDevice {
@@ -128,7 +128,7 @@ function deviceError(cause: TunOpenError): CzError {
 
 function forbidden(cause: TunOpenError): CzError {
   const hint = 'the container runtime refuses the device: permit /dev/net/tun (character device 10:200)';
-  return new CzError('TUN_FORBIDDEN', 'opening "/dev/net/tun": not permitted, even to root', { hint, cause });
+  return new CzError('TUN_REFUSED', 'opening "/dev/net/tun": not permitted, even to root', { hint, cause });
 }
 
 function notRoot(cause: TunOpenError): CzError {

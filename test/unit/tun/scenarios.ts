@@ -279,6 +279,13 @@ const SCENARIOS: Readonly<Record<string, () => Promise<void>>> = {
     openTun({ name: 'cz%d' }).close();
     await exec(['umount', '/dev/net']);
   },
+
+  'where root itself may not open /dev/net/tun it is TUN_REFUSED': async () => {
+    await exec(['mount', '-t', 'tmpfs', '-o', 'nodev', 'tmpfs', '/dev/net']);
+    makeTunDevice();
+    assert.throws(() => openTun({ name: 'cz%d' }), { code: 'TUN_REFUSED' });
+    await exec(['umount', '/dev/net']);
+  },
 };
 
 /** The sentences, each a scenario's name. */
