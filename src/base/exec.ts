@@ -38,13 +38,8 @@ export interface ExecResult {
 export async function exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
   const [program, ...args] = argv;
   if (program === undefined) throw new CzError('EXEC_MISSING', 'empty command');
-  const child = spawn(program, args, {
-    stdio: ['pipe', 'pipe', 'pipe'],
-    ...pick(options),
-    timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
-    killSignal: 'SIGKILL',
-  });
-  const result = collect(child, argv);
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], ...pick(options) });
+  const result = collect(child, argv, options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   child.stdin.on('error', () => undefined); // a program that exits without reading its input
   child.stdin.end(options.input ?? '');
   return checked(argv, await result, options.okCodes ?? [0]);
@@ -75,26 +70,34 @@ interface Ended {
   readonly stderr: string;
   readonly exitCode: number | null;
   readonly signal: NodeJS.Signals | null;
-  readonly killed: boolean;
 }
 
-function collect(child: ChildProcess, argv: readonly string[]): Promise<Ended> {
+/** Settles when the program's output has ended, and at the time limit whatever still holds that output open. */
+function collect(child: ChildProcess, argv: readonly string[], timeoutMs: number): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     let size = 0;
+    const stop = (error: CzError) => {
+      clearTimeout(timer);
+      child.kill('SIGKILL');
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+      reject(error);
+    };
+    const timer = setTimeout(() => stop(new CzError('TIMED_OUT', `${quote(argv)} took too long`)), timeoutMs);
     const keep = (list: Buffer[]) => (chunk: Buffer) => {
       size += chunk.length;
       if (size <= OUTPUT_LIMIT_BYTES) list.push(chunk);
-      else child.kill('SIGKILL');
+      else stop(new CzError('EXEC_OUTPUT', `${quote(argv)} printed too much`));
     };
     child.stdout?.on('data', keep(out));
     child.stderr?.on('data', keep(err));
-    child.once('error', (cause) => reject(startFailure(argv, cause)));
+    child.once('error', (cause) => stop(startFailure(argv, cause)));
     child.once('close', (exitCode, signal) => {
-      if (size > OUTPUT_LIMIT_BYTES) reject(new CzError('EXEC_OUTPUT', `${quote(argv)} printed too much`));
+      clearTimeout(timer);
       const [stdout, stderr] = [Buffer.concat(out).toString(), Buffer.concat(err).toString()];
-      resolve({ stdout, stderr, exitCode, signal, killed: child.killed });
+      resolve({ stdout, stderr, exitCode, signal });
     });
   });
 }
@@ -109,7 +112,6 @@ function startFailure(argv: readonly string[], cause: NodeJS.ErrnoException): Cz
 function checked(argv: readonly string[], ended: Ended, okCodes: readonly number[]): ExecResult {
   const { exitCode, stdout, stderr } = ended;
   if (exitCode !== null && okCodes.includes(exitCode)) return { stdout, stderr, exitCode };
-  if (exitCode === null && ended.killed) throw new CzError('TIMED_OUT', `${quote(argv)} took too long`);
   const how = exitCode === null ? `was ended by ${ended.signal}` : `exited with ${exitCode}`;
   const said = stderr.trim() || stdout.trim();
   throw new CzError('EXEC_FAILED', `${quote(argv)} ${how}${said === '' ? '' : `: ${said.slice(0, 2000)}`}`);

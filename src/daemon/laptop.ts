@@ -8,8 +8,10 @@ import type { Journal, UndoAction } from '../base/undo.js';
 import { RUN_DIR } from '../control/schema.js';
 import { chooseOsResolver, type ChosenResolver } from '../dns/choose.js';
 import { openDns, type Dns } from '../dns/open.js';
-import type { LaptopResolver } from '../dns/os-resolver.js';
+import type { NamePolicy } from '../dns/names.js';
+import type { LaptopResolver, ResolverTarget } from '../dns/os-resolver.js';
 import { checkLookupsArrive } from '../dns/probe.js';
+import { planTarget } from '../dns/target.js';
 import { applyRoutes, RULES_UNDO } from '../routes/apply.js';
 import { GUARD_UNDO, guardInterface } from '../routes/guard.js';
 import { readHost, type HostNetworks } from '../routes/host.js';
@@ -187,30 +189,27 @@ export class Laptop {
     this.#plan = plan;
   }
 
-  #dnsView() {
+  #policy(): NamePolicy {
     const { networks, wishes } = this.#view;
     return {
-      policy: {
-        clusterDomain: networks.dns.clusterDomain,
-        namespaces: networks.namespaces,
-        connected: wishes.namespaces,
-        networks: [...networks.services, ...networks.pods],
-        laptopDomains: this.#before.search,
-      },
-      cluster: [{ address: networks.dns.server }],
+      clusterDomain: networks.dns.clusterDomain,
+      namespaces: networks.namespaces,
+      connected: wishes.namespaces,
+      networks: [...networks.services, ...networks.pods],
+      laptopDomains: this.#before.search,
+    };
+  }
+
+  #dnsView() {
+    return {
+      policy: this.#policy(),
+      cluster: [{ address: this.#view.networks.dns.server }],
       outside: this.#before.servers.map((address) => ({ address })),
     };
   }
 
-  #resolverTarget() {
-    const { networks, wishes } = this.#view;
-    const domain = networks.dns.clusterDomain;
-    const others = networks.namespaces.filter((namespace) => !wishes.namespaces.includes(namespace));
-    return {
-      server: this.#options.dnsAddress,
-      interfaceName: this.#options.tun.name,
-      searchDomains: wishes.namespaces.map((namespace) => `${namespace}.svc.${domain}`),
-      routedDomains: [domain, ...wishes.namespaces, ...others],
-    };
+  #resolverTarget(): ResolverTarget {
+    const { dnsAddress, tun } = this.#options;
+    return planTarget({ server: dnsAddress, interfaceName: tun.name, policy: this.#policy() });
   }
 }
