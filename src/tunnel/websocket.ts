@@ -25,7 +25,7 @@ const COMMON = {
 export interface DialOptions {
   /** `wss:` or `https:` says that the connection is TLS already: then the mask is zero. */
   readonly url: URL;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Readonly<Record<string, string | string[]>>;
   /** Returns the connected socket, TLS done; it is the websocket's from then on. */
   createConnection(): Promise<Duplex>;
   /** Called once with the socket, where it is one of the kernel's. */
