@@ -9,8 +9,8 @@ import { PREFIX } from './settings.js';
 import { until } from './until.js';
 
 const ROOT = '/sys/fs/cgroup';
-/** What the kubelet asks for on v2. */
-const V2_CONTROLLERS = '+cpu +cpuset +memory +pids +io';
+/** What the kubelet wants handed down on v2, of what the machine has (kubelet: getSupportedUnifiedControllers), and io. */
+const V2_CONTROLLERS = ['cpu', 'cpuset', 'memory', 'hugetlb', 'pids', 'io'];
 
 /** Makes the cgroup `name` in every hierarchy. */
 export async function addCgroup(name: string): Promise<void> {
@@ -36,8 +36,10 @@ export async function removeCgroups(): Promise<void> {
 /** cpuset (v1) starts empty and takes no process until it is filled; v2 hands a controller down only when told. */
 async function inherit(hierarchy: string, folder: string): Promise<void> {
   if (hierarchy === ROOT) {
-    await writeFile(path.join(hierarchy, 'cgroup.subtree_control'), V2_CONTROLLERS);
-    await writeFile(path.join(folder, 'cgroup.subtree_control'), V2_CONTROLLERS);
+    const there = (await readFile(path.join(ROOT, 'cgroup.controllers'), 'utf8')).trim().split(' ');
+    const wanted = V2_CONTROLLERS.filter((name) => there.includes(name)).map((name) => `+${name}`);
+    for (const from of [ROOT, folder])
+      await writeFile(path.join(from, 'cgroup.subtree_control'), wanted.join(' '));
     return;
   }
   for (const file of ['cpuset.cpus', 'cpuset.mems']) {

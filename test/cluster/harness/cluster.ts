@@ -35,16 +35,16 @@ import { shape, unshape, type Shape, type ShaperReport } from './shaper.js';
 import { facts } from './up.js';
 
 /** Who runs a command on a laptop; without one, root. */
-export interface RunAs {
+interface RunAs {
   readonly uid: number;
   readonly gid: number;
 }
 
-export interface RunOptions extends Omit<ExecOptions, 'uid' | 'gid'> {
+interface RunOptions extends Omit<ExecOptions, 'uid' | 'gid'> {
   readonly as?: RunAs;
 }
 
-export interface LaptopSpawnOptions {
+interface LaptopSpawnOptions {
   readonly stdio: StdioOptions;
   readonly as?: RunAs;
   readonly env?: NodeJS.ProcessEnv;

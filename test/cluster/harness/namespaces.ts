@@ -4,7 +4,7 @@
  * exec` would remount /sys, and a kubelet then finds no cgroups.
  */
 import { readdir } from 'node:fs/promises';
-import { exec, type ExecResult } from '../../../src/base/exec.js';
+import { exec } from '../../../src/base/exec.js';
 import { PREFIX } from './settings.js';
 
 const NAMED = '/run/netns';
@@ -44,12 +44,7 @@ export function inside(place: Place, argv: readonly string[], cwd?: string): [st
   return ['nsenter', `--net=${namespacePath(place.net)}`, ...mount, ...folder, '--', ...argv];
 }
 
-/** Runs a program in a place to its end. @throws EXEC_FAILED */
-export async function run(place: Place, argv: readonly string[], input?: string): Promise<ExecResult> {
-  return exec(inside(place, argv), input === undefined ? {} : { input });
-}
-
 /** Sets kernel settings of a network namespace (`net.ipv4.ip_forward=1`). */
 export async function sysctl(net: string, settings: readonly string[]): Promise<void> {
-  await run({ net }, ['sysctl', '-q', '-w', ...settings]);
+  await exec(inside({ net }, ['sysctl', '-q', '-w', ...settings]));
 }

@@ -35,7 +35,7 @@ export interface LinkSettings {
 /** Both directions alike, or `up` (from the laptop) and `down` by themselves. */
 export type Shape = LinkSettings | { readonly up: LinkSettings; readonly down: LinkSettings };
 
-export interface LinkCounters {
+interface LinkCounters {
   /** Delivered. */
   readonly packets: number;
   readonly bytes: number;
@@ -57,11 +57,6 @@ export async function shape(laptop: Laptop, wanted: Shape): Promise<ShaperReport
   const both = 'up' in wanted ? wanted : { up: wanted, down: wanted };
   if (!(await isShaped(laptop))) await insert(laptop, both);
   return send(laptop, both);
-}
-
-/** Returns the counters of a shaped laptop's link. */
-export async function shapeReport(laptop: Laptop): Promise<ShaperReport> {
-  return send(laptop, {});
 }
 
 /** Makes a laptop's cable plain again; nothing to do on one that is. */

@@ -61,7 +61,12 @@ export async function up(mode?: ProxyMode): Promise<ClusterFacts> {
     await installPackages();
     const programs = await buildPrograms();
     if (await leftovers()) await telling('clearing what a former cluster left', clear);
-    return telling('starting the cluster', () => bringUp(programs, mode ?? 'nftables'));
+    return telling('starting the cluster', () => bringUp(programs, mode ?? 'nftables')).catch(
+      (error: unknown) => {
+        say(`the programs' logs are in ${inCluster('logs')}`);
+        throw error;
+      },
+    );
   });
 }
 
