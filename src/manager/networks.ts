@@ -34,7 +34,7 @@ const NODE_LIMIT = 2048;
 const OWN_FILES = { resolvConf: '/etc/resolv.conf', routes: '/proc/net/route' } as const;
 
 export interface NetworksOptions {
-  readonly api: KubeApi;
+  readonly api: Pick<KubeApi, 'watch'>;
   readonly config: {
     readonly podIP: string;
     readonly hostIP: string;
