@@ -6,7 +6,7 @@
 import { CzError, hasCode, messageOf } from '../base/errors.js';
 import type { Invoker } from '../base/invoker.js';
 import { execAs } from '../base/run-as.js';
-import { bearer, type Credential, type Credentials, type TlsIdentity } from './credentials.js';
+import { bearer, type Credential, type Credentials } from './credentials.js';
 import { fields, flag, listOf, optionalFields, optionalText, textList, type Fields } from './shape.js';
 
 /** A plugin as the kubeconfig describes it. */
@@ -52,12 +52,16 @@ export function parsePlugin(exec: Fields, resolvePath: (path: string) => string,
   };
 }
 
-/** Returns the credentials that a plugin gives; `fallback` is the certificate of the kubeconfig user, if any. */
-export function pluginCredentials(invoker: Invoker, plugin: Plugin, fallback?: TlsIdentity): Credentials {
+/** Returns the credentials that a plugin gives. It is run when they are first asked for. */
+export function pluginCredentials(
+  invoker: Invoker,
+  plugin: Plugin,
+  timeoutMs = PLUGIN_TIMEOUT_MS,
+): Credentials {
   let held: Given | undefined;
   let running: Promise<Given> | undefined;
   const ask = (): Promise<Given> => {
-    running ??= runPlugin(invoker, plugin, fallback)
+    running ??= runPlugin(invoker, plugin, timeoutMs)
       .then((given) => (held = sameIdentity(held, given)))
       .finally(() => (running = undefined));
     return running;
@@ -87,30 +91,29 @@ function sameIdentity(before: Given | undefined, given: Given): Given {
   return { ...given, credential: { ...given.credential, identity: old } };
 }
 
-async function runPlugin(invoker: Invoker, plugin: Plugin, fallback?: TlsIdentity): Promise<Given> {
+async function runPlugin(invoker: Invoker, plugin: Plugin, timeoutMs: number): Promise<Given> {
   const name = plugin.argv[0];
   const told = { spec: { ...(plugin.cluster && { cluster: plugin.cluster }), interactive: false } };
   const info = JSON.stringify({ kind: 'ExecCredential', apiVersion: plugin.apiVersion, ...told });
   const env = { ...invoker.env, ...plugin.env, KUBERNETES_EXEC_INFO: info };
-  const signal = AbortSignal.timeout(PLUGIN_TIMEOUT_MS);
-  const ended = await execAs({ ...invoker, env }, plugin.argv, {
-    signal,
-    timeoutMs: 0, // the signal ends it
-    okCodes: ANY_EXIT,
-  }).catch((cause: unknown) => {
-    throw signal.aborted ? failed(name, 'gave no answer within 60 s', plugin) : missing(plugin, cause);
-  });
+  const ended = await execAs({ ...invoker, env }, plugin.argv, { timeoutMs, okCodes: ANY_EXIT }).catch(
+    (cause: unknown) => {
+      if (hasCode(cause, 'TIMED_OUT'))
+        throw failed(name, `gave no answer within ${timeoutMs / 1000} s`, plugin);
+      throw missing(plugin, cause);
+    },
+  );
   if (ended.exitCode !== 0)
     throw failed(name, `exited with ${ended.exitCode}: ${ended.stderr.trim().slice(0, QUOTED)}`, plugin);
   try {
-    return parseAnswer(ended.stdout, plugin.apiVersion, fallback);
+    return parseAnswer(ended.stdout, plugin.apiVersion);
   } catch (cause) {
     throw failed(name, `gave no credential: ${messageOf(cause)}`, plugin);
   }
 }
 
 /** Returns what a plugin printed. @throws TypeError, SyntaxError */
-function parseAnswer(text: string, apiVersion: string, fallback?: TlsIdentity): Given {
+function parseAnswer(text: string, apiVersion: string): Given {
   const answer = fields(parseJson(text), 'its output');
   if (answer['kind'] !== 'ExecCredential' || answer['apiVersion'] !== apiVersion)
     throw new TypeError(`its output is no ExecCredential of ${apiVersion}`);
@@ -121,7 +124,7 @@ function parseAnswer(text: string, apiVersion: string, fallback?: TlsIdentity): 
   const end = optionalText(status, 'expirationTimestamp');
   const endsAt = end === undefined ? undefined : Date.parse(end);
   if (Number.isNaN(endsAt)) throw new TypeError('its expirationTimestamp is no time');
-  const identity = cert && key ? { cert, key } : fallback;
+  const identity = cert && key ? { cert, key } : undefined;
   return { credential: { headers: token ? bearer(token) : {}, identity }, endsAt };
 }
 

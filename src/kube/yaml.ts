@@ -1,8 +1,9 @@
 /**
  * YAML in and out, the only importer of `yaml`. The package is loaded when it is first needed: a kubeconfig that is
- * JSON, and every command that has no YAML to read, goes without.
+ * JSON or plain (plain-yaml.ts), and every command that has no YAML to read, goes without.
  */
 import { CzError, messageOf } from '../base/errors.js';
+import { parsePlainYaml } from './plain-yaml.js';
 
 /** Returns the value of one YAML (or JSON) document. @throws YAML_INVALID with the line */
 export async function parseYaml(text: string): Promise<unknown> {
@@ -13,6 +14,11 @@ export async function parseYaml(text: string): Promise<unknown> {
       // flow-style YAML begins like JSON
     }
   }
+  return parsePlainYaml(text) ?? parseAnyYaml(text);
+}
+
+/** As `parseYaml`, by the real parser in every case. */
+export async function parseAnyYaml(text: string): Promise<unknown> {
   const { parseDocument } = await import('yaml');
   const document = parseDocument(text, { version: '1.2', logLevel: 'silent' });
   const [error] = document.errors;

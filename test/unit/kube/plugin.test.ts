@@ -150,6 +150,15 @@ for (const [what, body, message] of JUNK) {
   });
 }
 
+test('a plugin that hangs is given up, also when a child of it keeps its output open', async () => {
+  const described = { apiVersion: V1, command: script('sleep 3 & wait') };
+  const plugin = parsePlugin(described, (path) => path, {});
+  await assert.rejects(pluginCredentials(someone({ env: { PATH: '/usr/bin:/bin' } }), plugin, 50).current(), {
+    code: 'PLUGIN_FAILED',
+    message: /gave no answer within 0\.05 s$/,
+  });
+});
+
 test('versions that are not spoken, and plugins that insist on a terminal, are refused before they run', () => {
   const parse = (exec: Fields) => () => parsePlugin(exec, (path) => path, {});
   assert.throws(
