@@ -1,5 +1,5 @@
-// The reader's thread. On a packet's walk out: 1 it is read, 2 checked and queued, 3 the owner is woken. Between packets
-// it waits, and gives memory back.
+// The reader's thread. On a packet's walk out it is read, checked, queued, and the owner is woken. Between packets the
+// reader waits, and gives memory back.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>

@@ -4,8 +4,6 @@
  */
 import type { TunSide, TunStats } from '../base/addon.js';
 
-export type { TunStats };
-
 /** What the kernel may leave undone in packets, and the far end's kernel then does (linux/if_tun.h, TUN_F_*). */
 export interface Offloads {
   /** Transport checksums. */

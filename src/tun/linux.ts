@@ -4,7 +4,7 @@
  */
 import { OFFLOAD, openTunHandle, TunOpenError, type TunHandle } from '../base/addon.js';
 import { codeOf, CzError } from '../base/errors.js';
-import type { Offloads, TunDevice } from './device.js';
+import type { Offloads, SessionFilter, TunDevice } from './device.js';
 
 /**
  * Our choice. Measured: with 4 MiB eight flows at 9 Gbit/s lose ten times as many packets to the bound as with this,
@@ -72,7 +72,7 @@ class LinuxTun implements TunDevice {
     }
   }
 
-  setSession(filter: { side: 'laptop' | 'manager'; address: string } | undefined): void {
+  setSession(filter: SessionFilter | undefined): void {
     this.#open().setSession(filter?.side, filter?.address ?? '0.0.0.0');
   }
 

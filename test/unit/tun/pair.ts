@@ -54,7 +54,7 @@ export async function openPair({ join = carry, ...queue }: PairOptions = {}): Pr
 }
 
 /** Copies records from one to the other whenever some wait. */
-export function carry(from: TunDevice, to: TunDevice): void {
+function carry(from: TunDevice, to: TunDevice): void {
   const arena = Buffer.allocUnsafeSlow(ARENA_BYTES);
   from.setReadable(() => {
     for (let bytes = from.take(arena, 0); bytes > 0; bytes = from.take(arena, 0))
