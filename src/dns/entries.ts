@@ -2,6 +2,7 @@
  * Answers as they are kept, from messages: how long each may live, the same answer under a shorter name, and negative
  * answers of our own. Pure. RFC 2308, RFC 2181 §5.2.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { CzError } from '../base/errors.js';
 import { scanRecords, toEntry, type Entry } from './answer.js';
 import {
@@ -11,6 +12,7 @@ import {
   rcodeOf,
   startOfAuthority,
   type Message,
+  type Question,
   type ResourceRecord,
 } from './message.js';
 import { nameOfKey, questionOfKey } from './query.js';
@@ -40,10 +42,11 @@ export function entryOf(message: Message, nowMs: number): Entry {
   return entry;
 }
 
-/** Returns an outside response, byte for byte, as an entry. @throws DNS_MALFORMED */
-export function outsideEntryOf(response: Buffer, nowMs: number): Entry {
+/** Returns an outside response to the question of this key, byte for byte, as an entry. @throws DNS_MALFORMED */
+export function outsideEntryOf(response: Buffer, key: string, nowMs: number): Entry {
   const message = parseMessage(response);
-  const entry = message && toEntry(response, { ttl: ttlOf(message), nowMs, fromCluster: false });
+  const asked = message !== undefined && isDeepStrictEqual(lowered(message.question), questionOf(key));
+  const entry = asked ? toEntry(response, { ttl: ttlOf(message), nowMs, fromCluster: false }) : undefined;
   if (entry === undefined) throw new CzError('DNS_MALFORMED', 'the outside DNS answered with bad bytes');
   return entry;
 }
@@ -68,19 +71,24 @@ export function renamed(entry: Entry, name: WireName): Entry {
 
 /** Returns NXDOMAIN for a key, with an authority that lets it be kept for a short while. */
 export function negativeEntry(key: string, clusterZone: WireName, nowMs: number): Entry {
-  const question = questionOfKey(key);
-  const name = nameOfKey(key);
-  const zone = isWithin(name, clusterZone) ? clusterZone : zoneOf(name);
-  const type = question.readUInt16BE(question.length - 4);
+  const question = questionOf(key);
+  const zone = isWithin(question.name, clusterZone) ? clusterZone : zoneOf(question.name);
   const message = {
     id: 0,
     flags: FLAG.response | FLAG.authoritative | RCODE.nameError,
-    question: { name, type, class: question.readUInt16BE(question.length - 2) },
+    question,
     answers: [],
     authorities: [startOfAuthority(zone, OWN_NEGATIVE_TTL)],
     additionals: [],
   };
   return entryOf(message, nowMs);
+}
+
+/** Returns the question of a key, its name in small letters. */
+export function questionOf(key: string): Question {
+  const bytes = questionOfKey(key);
+  const end = bytes.length;
+  return { name: nameOfKey(key), type: bytes.readUInt16BE(end - 4), class: bytes.readUInt16BE(end - 2) };
 }
 
 /** Returns whether the server knows: the name exists, or it does not. */
@@ -107,4 +115,8 @@ function ttlOf(message: Message): number {
 function zoneOf(name: WireName): WireName {
   const last = labelsOf(name).at(-1);
   return last === undefined ? ROOT : (nameOfLabels([last]) ?? ROOT);
+}
+
+function lowered(question: Question): Question {
+  return { ...question, name: lowerName(question.name) };
 }

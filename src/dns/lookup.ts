@@ -7,10 +7,18 @@ import { CzError } from '../base/errors.js';
 import { openAlias } from './aliases.js';
 import type { Entry } from './answer.js';
 import type { Cache } from './cache.js';
-import { entryOf, isDefinite, isUnknown, negativeEntry, outsideEntryOf, renamed } from './entries.js';
+import {
+  entryOf,
+  isDefinite,
+  isUnknown,
+  negativeEntry,
+  outsideEntryOf,
+  questionOf,
+  renamed,
+} from './entries.js';
 import { parseMessage, rcodeOf, type Message, type ResourceRecord } from './message.js';
 import type { Names, Route } from './names.js';
-import { keyFor, nameOfKey, questionOfKey } from './query.js';
+import { keyFor, nameOfKey } from './query.js';
 import type { Upstream } from './upstream.js';
 import { isWithin, lowerName, TYPE, type WireName } from './wire.js';
 
@@ -77,12 +85,8 @@ function find(state: State, key: string): Promise<Entry> {
 }
 
 async function answerByPolicy(state: State, key: string): Promise<Entry> {
-  const question = questionOfKey(key);
-  const route = state.names.classify(
-    nameOfKey(key),
-    question.readUInt16BE(question.length - 4),
-    question.readUInt16BE(question.length - 2),
-  );
+  const question = questionOf(key);
+  const route = state.names.classify(question.name, question.type, question.class);
   if (route.kind === 'outside') return askOutside(state, key);
   return route.kind === 'negative' ? negativeOf(state, key) : askCandidates(state, key, route);
 }
@@ -138,7 +142,7 @@ async function askClusterNow(state: State, key: string): Promise<Entry> {
     throw new CzError('DNS_FAILED', `the cluster's DNS answered with code ${rcodeOf(message)}`);
   }
   const whole = await withAliasesFollowed(state, withoutOwnIpv6(state, message), key);
-  return entryOf({ ...whole, question: { ...whole.question, name: nameOfKey(key) } }, state.nowMs());
+  return entryOf({ ...whole, question: questionOf(key) }, state.nowMs());
 }
 
 /** The session carries IPv4 alone: a pod's IPv6 address would only make programs wait. */
@@ -168,7 +172,7 @@ async function withAliasesFollowed(state: State, message: Message, key: string):
 }
 
 async function askOutside(state: State, key: string): Promise<Entry> {
-  return outsideEntryOf(await state.outside.ask(key), state.nowMs());
+  return outsideEntryOf(await state.outside.ask(key), key, state.nowMs());
 }
 
 function negativeOf(state: State, key: string): Entry {

@@ -33,7 +33,7 @@ export async function openFakeDns(address: string, port: number, zone: FakeZone)
     const question = query.questions?.[0];
     if (question === undefined) return undefined;
     asked.push(`${question.name} ${question.type}`);
-    return state.silent ? undefined : packet.encode(reply(query, zone));
+    return state.silent ? undefined : packet.encode(answerFrom(query, zone));
   };
   const tcp = createServer((socket) => {
     socket.on('error', () => undefined);
@@ -83,7 +83,8 @@ export async function openFakeDns(address: string, port: number, zone: FakeZone)
   };
 }
 
-function reply(query: DecodedPacket, zone: FakeZone) {
+/** Returns the answer of such a zone. */
+export function answerFrom(query: DecodedPacket, zone: FakeZone) {
   const question = query.questions?.[0];
   const name = question?.name.toLowerCase() ?? '';
   const within = zone.zones.find((suffix) => suffix === '' || name === suffix || name.endsWith(`.${suffix}`));

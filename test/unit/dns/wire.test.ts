@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { formatName, isWithin, labelsOf, lowerName, parseName, readName } from '../../../src/dns/wire.js';
 
 const header = '000000000000000000000000';

@@ -1,0 +1,186 @@
+/**
+ * The laptop's own resolver pointed at cz and put back, for real: each in namespaces of its own, with the programs that
+ * users have (getent, dig, curl), for each form of resolv.conf and for systemd-resolved.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { exec } from '../../src/base/exec.js';
+import { LAPTOP_TEXT, OWN_DNS, type ResolvConfForm } from '../support/dns-laptop.js';
+
+const inside = fileURLToPath(new URL('../support/dns-inside.ts', import.meta.url));
+
+/** Where Debian's package is unpacked, outside the repository: installing it would take over the machine's resolver. */
+const RESOLVED = join(homedir(), '.cache', 'cz', 'systemd-resolved');
+const SCENARIO_TIMEOUT_MS = 60_000;
+
+interface Seen {
+  readonly mechanism: string;
+  readonly before?: string;
+  readonly during: string;
+  readonly after?: string;
+  readonly results: readonly string[];
+  readonly domains: string;
+  readonly domainsAfter: string;
+  readonly changes: readonly { readonly servers: string[]; readonly search: string[] }[];
+  readonly mounts: readonly string[];
+  readonly left: readonly string[];
+  readonly link: boolean;
+  readonly cluster: readonly string[];
+  readonly outside: readonly string[];
+}
+
+async function run(
+  form: ResolvConfForm,
+  o: { commands?: string[]; end?: 'undo' | 'replay' | 'recover'; foreign?: string } = {},
+): Promise<Seen> {
+  const commands = (o.commands ?? []).map((command) => command.split(' '));
+  const scenario = { form, resolvedFolder: RESOLVED, end: 'undo', ...o, commands };
+  const argv = ['unshare', '-n', '-m', '-p', '-f', '--kill-child', '--mount-proc', process.execPath];
+  const { stdout } = await exec([...argv, '--import', 'tsx', inside, JSON.stringify(scenario)], {
+    timeoutMs: SCENARIO_TIMEOUT_MS,
+  });
+  const seen: Seen = JSON.parse(stdout);
+  return seen;
+}
+
+before(async () => {
+  if (existsSync(join(RESOLVED, 'usr/bin/resolvectl'))) return;
+  const folder = mkdtempSync(join(tmpdir(), 'cz-resolved-'));
+  await exec(['apt-get', 'download', 'systemd-resolved'], { cwd: folder, timeoutMs: 120_000 });
+  const [file = ''] = readdirSync(folder).filter((name) => name.endsWith('.deb'));
+  const unpacked = join(folder, 'unpacked');
+  await exec(['dpkg-deb', '-x', join(folder, file), unpacked]);
+  mkdirSync(join(RESOLVED, '..'), { recursive: true });
+  await exec(['cp', '-r', unpacked, `${RESOLVED}.new`]);
+  renameSync(`${RESOLVED}.new`, RESOLVED);
+  rmSync(folder, { recursive: true });
+});
+
+const forms: readonly [ResolvConfForm, string, boolean][] = [
+  ['file', 'a plain file', false],
+  ['link', 'a symbolic link', true],
+  ['mount', 'a mount, as in a container', false],
+  ['unmountable', 'a file where nobody may mount', false],
+];
+for (const [form, what, isLink] of forms) {
+  for (const end of ['undo', 'replay', 'recover'] as const) {
+    test(`resolv.conf is ${what}: names answer, and ${end} puts it back as it was`, async () => {
+      const seen = await run(form, {
+        end,
+        commands: ['getent ahostsv4 web.shop', 'getent hosts www.example.com'],
+      });
+      assert.equal(seen.mechanism, 'resolv.conf');
+      assert.match(seen.during, new RegExp(`^# cz [^]*nameserver ${OWN_DNS}\n`));
+      assert.equal(seen.during.match(/^nameserver/gm)?.length, 1);
+      assert.match(seen.results[0] ?? '', /^10\.96\.7\.7 /);
+      assert.match(seen.results[1] ?? '', /^203\.0\.113\.80 +www\.example\.com$/);
+      assert.deepEqual([seen.before, seen.after, seen.link], [LAPTOP_TEXT, LAPTOP_TEXT, isLink]);
+      assert.deepEqual([seen.mounts, seen.left], [[], []]);
+    });
+  }
+}
+
+test('no resolv.conf at all: one is made, and taken away', async () => {
+  const seen = await run('missing', { commands: ['getent ahostsv4 web.shop'] });
+  assert.match(seen.results[0] ?? '', /^10\.96\.7\.7 /);
+  assert.deepEqual([seen.before, seen.after], [undefined, undefined]);
+});
+
+for (const form of ['file', 'unmountable'] as const) {
+  test(`another program writes resolv.conf meanwhile (${form}): its servers are followed, ours is put back, and its text is left behind`, async () => {
+    const foreign = 'nameserver 192.0.2.54\nsearch other.example\n';
+    const seen = await run(form, {
+      foreign,
+      commands: ['dig +short www.example.com', 'cat /etc/resolv.conf'],
+    });
+    assert.equal(seen.results[0], '203.0.113.80');
+    assert.match(
+      seen.results[1] ?? '',
+      new RegExp(`^# cz [^]*nameserver ${OWN_DNS}\nsearch .* other.example$`),
+    );
+    assert.deepEqual(
+      seen.changes.map(({ servers }) => servers),
+      [['192.0.2.54']],
+    );
+    assert.deepEqual(
+      seen.outside.filter((asked) => asked.startsWith('www.example.com')),
+      [],
+    );
+    assert.deepEqual([seen.after, seen.mounts, seen.left], [foreign, [], []]);
+  });
+}
+
+test('the names that users type, by the programs that they have', async () => {
+  const table: readonly [string, RegExp][] = [
+    ['getent hosts web', /^10\.96\.7\.7 /],
+    ['getent hosts api', /^10\.96\.8\.8 /],
+    ['dig +short web', /^10\.96\.7\.7$/],
+    ['dig +short web.shop.svc', /^10\.96\.7\.7$/],
+    ['dig +short web.shop.svc.cluster.local.', /^10\.96\.7\.7$/],
+    ['dig +short pod-0.db.shop', /^10\.244\.1\.5$/],
+    ['dig +short 10-244-1-5.shop.pod.cluster.local', /^10\.244\.1\.5$/],
+    ['dig +short SRV _http._tcp.web.shop', /^0 100 80 web\.shop\.svc\.cluster\.local\.$/],
+    ['dig +short -x 10.96.7.7', /^web\.shop\.svc\.cluster\.local\.$/],
+    ['dig +short -x 203.0.113.1', /^www\.example\.com\.$/],
+    ['dig +short far.shop', /^www\.example\.com\.\n203\.0\.113\.80$/],
+    ['dig AAAA web.shop', /status: NOERROR.*\n.*ANSWER: 0, AUTHORITY: 1/],
+    ['dig nosuch.kube-system', /status: NXDOMAIN/],
+    ['dig +tcp +short web.shop', /^10\.96\.7\.7$/],
+    ['dig +short +ignore +noedns many.shop', /^$/],
+    ['dig +noall +answer WEB.Shop', /^WEB\.Shop\.\s+\d+\s+IN\s+A\s+10\.96\.7\.7$/],
+    ['dig +short pages.dev', /^203\.0\.113\.81$/],
+    ['dig +short web.dev', /^10\.96\.9\.9$/],
+    ['dig +short intra.corp.example', /^203\.0\.113\.82$/],
+    ['getent hosts printer', /^203\.0\.113\.83 +printer\.corp\.example$/],
+    ['dig wpad.kube-system', /status: NXDOMAIN/],
+    ['curl -sv --max-time 2 http://web.shop:1/', /^$/],
+  ];
+  const seen = await run('file', { commands: table.map(([command]) => command) });
+  table.forEach(([command, expected], index) => assert.match(seen.results[index] ?? '', expected, command));
+  const leaked = seen.cluster.filter((asked) => /wpad|www|intra|example/.test(asked));
+  assert.deepEqual(leaked, [], 'no outside name went to the cluster');
+  assert.deepEqual(
+    seen.outside.filter((asked) => asked.includes('cluster.local')),
+    [],
+  );
+});
+
+for (const end of ['undo', 'replay'] as const) {
+  test(`systemd-resolved: only the cluster’s names come to cz, resolv.conf stays its own, and ${end} takes all of it back`, async () => {
+    const commands = [
+      'getent hosts web',
+      'dig +short api.team',
+      'resolvectl query --legend=no web.shop',
+      'dig +short -x 10.96.7.7',
+      'getent hosts www.example.com',
+      'getent hosts printer',
+      'dig +short pages.dev',
+      'dig nosuch.kube-system',
+    ];
+    const seen = await run('resolved', { commands, end });
+    assert.equal(seen.mechanism, 'systemd-resolved');
+    const expected = [
+      /^10\.96\.7\.7 /,
+      /^10\.96\.8\.8$/,
+      /^web\.shop: 10\.96\.7\.7/,
+      /^web\.shop\.svc\.cluster\.local\.$/,
+      /^203\.0\.113\.80 /,
+      /^203\.0\.113\.83 /,
+      /^203\.0\.113\.81$/,
+      /status: NXDOMAIN/,
+    ];
+    expected.forEach((pattern, index) => assert.match(seen.results[index] ?? '', pattern, commands[index]));
+    assert.match(seen.during, /^nameserver 127\.0\.0\.53$/m);
+    assert.match(seen.domains, /~cluster\.local/);
+    assert.doesNotMatch(seen.domainsAfter, /cluster/);
+    assert.equal(seen.after, seen.before);
+    assert.deepEqual(
+      seen.cluster.filter((asked) => asked.startsWith('www')),
+      [],
+    );
+  });
+}
