@@ -1,13 +1,15 @@
 /**
  * Builds the bundles into dist/: cz.js (split, so that a command loads only what it needs) and daemon.js, undo.js,
  * manager.js, each one file that stands alone: they run on while the package beside them may be replaced. They lie
- * one level below the package's root, where base/addon.ts expects it.
+ * one level below the package's root, where base/addon.ts expects it. Run: `node scripts/build.mjs [FOLDER]`.
  */
 import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+const outdir = resolve(process.argv[2] ?? `${root}dist`);
 const { version } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
 
 /** CommonJS packages inside an ES module ask for Node's own modules by `require`. */
@@ -23,7 +25,7 @@ const COMMON = {
   platform: 'node',
   target: 'node20',
   format: 'esm',
-  outdir: 'dist',
+  outdir,
   define: { CZ_VERSION: JSON.stringify(version) },
   // `ws` looks for these; without them it uses its own
   external: ['bufferutil', 'utf-8-validate'],
@@ -41,14 +43,14 @@ const ALONE = {
 
 async function main() {
   const started = Date.now();
-  mkdirSync(`${root}dist`, { recursive: true });
+  mkdirSync(outdir, { recursive: true });
   const written = new Set();
   const results = [buildCommandLine()];
   for (const [name, entry] of Object.entries(ALONE)) results.push(buildAlone(name, entry));
   for (const { metafile } of await Promise.all(results))
-    for (const file of Object.keys(metafile.outputs)) written.add(file);
+    for (const file of Object.keys(metafile.outputs)) written.add(resolve(root, file));
   removeOthers(written);
-  chmodSync(`${root}dist/cz.js`, 0o755);
+  chmodSync(join(outdir, 'cz.js'), 0o755);
   console.log(`bundles: ${written.size} files in ${Date.now() - started} ms`);
 }
 
@@ -70,8 +72,8 @@ function buildAlone(name, entry) {
 
 /** Chunks of earlier builds, by name no longer written. */
 function removeOthers(written) {
-  for (const name of readdirSync(`${root}dist`))
-    if (name.endsWith('.js') && !written.has(`dist/${name}`)) rmSync(`${root}dist/${name}`);
+  for (const name of readdirSync(outdir))
+    if (name.endsWith('.js') && !written.has(join(outdir, name))) rmSync(join(outdir, name));
 }
 
 await main();
