@@ -28,7 +28,9 @@ export interface PairOptions {
 
 /** Opens both TUNs, configured and joined. */
 export async function openPair({ join = carry, ...queue }: PairOptions = {}): Promise<Pair> {
-  const cluster = start(['unshare', '-n', 'sleep', 'infinity'], { stdio: 'ignore' });
+  // It dies with this process, however that ends.
+  const holder = ['unshare', '-n', 'sleep', 'infinity'];
+  const cluster = start(['setpriv', '--pdeathsig', 'KILL', ...holder], { stdio: 'ignore' });
   const pid = String(cluster.pid);
   await until(() => namespaceOf(pid) !== namespaceOf('self'));
   const inCluster = (...argv: string[]): [string, ...string[]] => [
