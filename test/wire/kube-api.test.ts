@@ -20,7 +20,7 @@ import {
   type Handler,
   type TestServer,
 } from '../support/api-server.js';
-import { until } from '../support/wait.js';
+import { waitFor } from '../support/wait-for.js';
 import { createAuthority, type Authority } from '../support/certificates.js';
 
 const closers: (() => unknown)[] = [];
@@ -258,7 +258,7 @@ test('after refresh the next request opens a connection of its own, and each soc
   await api.get(PODS);
   assert.deepEqual(tuned, [server.port, server.port]);
   assert.equal(server.connections.length, 2);
-  await until('the former is closed', () => server.connections[0]?.destroyed === true);
+  await waitFor('the former is closed', () => server.connections[0]?.destroyed === true);
 });
 
 test('a create on a connection that dies is not sent again', async () => {

@@ -22,7 +22,7 @@ import {
   type Asked,
   type TestServer,
 } from '../support/api-server.js';
-import { until } from '../support/wait.js';
+import { waitFor } from '../support/wait-for.js';
 
 const closers: (() => unknown)[] = [];
 after(async () => {
@@ -117,12 +117,12 @@ test('a list in pages, then changes from its version: snapshots, events, bookmar
   const { watch, events, snapshots } = follow(scripted, { labelSelector: 'x=y' });
   await watch.ready();
   assert.deepEqual(snapshots, [['a', 'b', 'c']]);
-  await until('the watch is open', () => scripted.open.length === 1);
+  await waitFor('the watch is open', () => scripted.open.length === 1);
   scripted.tell('ADDED', thing('d', '8'));
   scripted.tell('MODIFIED', thing('a', '9'));
   scripted.tell('BOOKMARK', { metadata: { resourceVersion: '10' } });
   scripted.tell('DELETED', thing('b', '11'));
-  await until('all events are told', () => events.at(-1) === 'removed b');
+  await waitFor('all events are told', () => events.at(-1) === 'removed b');
   assert.deepEqual(events, ['added a', 'added b', 'added c', 'added d', 'changed a', 'removed b']);
   assert.deepEqual(snapshots.at(-1), ['a', 'c', 'd']);
   assert.equal(scripted.lists.length, 2);
@@ -136,17 +136,17 @@ test('after a cut it goes on from the last version seen, a bookmark’s too, wit
   const scripted = await openScripted();
   const { watch, events, errors } = follow(scripted);
   await watch.ready();
-  await until('the watch is open', () => scripted.open.length === 1);
+  await waitFor('the watch is open', () => scripted.open.length === 1);
   scripted.tell('ADDED', thing('a', '5'));
   scripted.tell('BOOKMARK', { metadata: { resourceVersion: '42' } });
-  await until('it is told', () => events.length === 1);
+  await waitFor('it is told', () => events.length === 1);
   scripted.open[0]?.answer.destroy();
-  await until('it is open again', () => scripted.open.length === 2);
+  await waitFor('it is open again', () => scripted.open.length === 2);
   assert.equal(scripted.open[1]?.asked.query.get('resourceVersion'), '42');
   assert.equal(scripted.lists.length, 1);
   assert.equal(errors[0]?.code, 'API_FAILED');
   scripted.tell('DELETED', thing('a', '43'));
-  await until('the change arrives', () => events.length === 2);
+  await waitFor('the change arrives', () => events.length === 2);
 });
 
 test('a version that is gone (410, as an answer or as an event) means a new list, told as the difference', async () => {
@@ -157,13 +157,13 @@ test('a version that is gone (410, as an answer or as an event) means a new list
     const { watch, events, errors } = follow(scripted);
     await watch.ready();
     if (how === 'event') {
-      await until('the watch is open', () => scripted.open.length === 1);
+      await waitFor('the watch is open', () => scripted.open.length === 1);
       scripted.list = { items: [thing('b', '8'), thing('c', '9')], version: '9' };
       scripted.tell('ERROR', statusObject(410, 'Expired', 'too old resource version'));
-      await until('the difference is told', () => events.length === 5);
+      await waitFor('the difference is told', () => events.length === 5);
       assert.deepEqual(events.slice(2), ['removed a', 'changed b', 'added c']);
     }
-    await until('there was a second list', () => scripted.lists.length === 2 && scripted.open.length > 0);
+    await waitFor('there was a second list', () => scripted.lists.length === 2 && scripted.open.length > 0);
     assert.deepEqual(errors, []);
   }
 });
@@ -172,7 +172,7 @@ test('silence is a fault: the watch is opened again', async () => {
   const scripted = await openScripted();
   const { watch, errors } = follow(scripted, { silenceMs: 50 });
   await watch.ready();
-  await until('a second watch', () => scripted.watches.length === 2);
+  await waitFor('a second watch', () => scripted.watches.length === 2);
   assert.equal(errors[0]?.code, 'API_UNREACHABLE');
   assert.match(errors[0]?.message ?? '', /silent for 0.05 s/);
 });
@@ -184,7 +184,7 @@ test('a refusal ends ready(), but the watch stays and succeeds once it may', asy
   const { watch, snapshots } = follow(scripted);
   await assert.rejects(watch.ready(), { code: 'NOT_PERMITTED' });
   scripted.server.handle = granted;
-  await until('the list is there', () => snapshots.length === 1);
+  await waitFor('the list is there', () => snapshots.length === 1);
 });
 
 test('junk events, and a listener that throws, are told as errors and end nothing', async () => {
@@ -206,14 +206,14 @@ test('junk events, and a listener that throws, are told as errors and end nothin
     '{"type":"ADDED","object":{}}',
   ];
   for (const [index, line] of junk.entries()) {
-    await until('a watch is open', () => scripted.open.length === index + 1);
+    await waitFor('a watch is open', () => scripted.open.length === index + 1);
     scripted.open.at(-1)?.answer.write(`${line}\n`);
-    await until(`an error for ${line}`, () => errors.length === index + 2, 15_000);
+    await waitFor(`an error for ${line}`, () => errors.length === index + 2, 15_000);
     assert.equal(errors.at(-1)?.code, 'API_FAILED');
   }
-  await until('open again', () => scripted.open.length === junk.length + 1, 15_000);
+  await waitFor('open again', () => scripted.open.length === junk.length + 1, 15_000);
   scripted.tell('ADDED', thing('a', '5'));
-  await until('it still works', () => events.length === 1);
+  await waitFor('it still works', () => events.length === 1);
 });
 
 test('close ends the connection, and no callback comes after it; so do the signal and the API', async () => {
@@ -222,12 +222,12 @@ test('close ends the connection, and no callback comes after it; so do the signa
     const stop = new AbortController();
     const { api, watch, errors, snapshots } = follow(scripted, { signal: stop.signal });
     await watch.ready();
-    await until('the watch is open', () => scripted.open.length === 1);
+    await waitFor('the watch is open', () => scripted.open.length === 1);
     const before = snapshots.length;
     if (by === 'signal') stop.abort();
     else if (by === 'api') api.close();
     else watch.close();
-    await until('the server sees the end', () => scripted.open[0]?.answer.destroyed === true);
+    await waitFor('the server sees the end', () => scripted.open[0]?.answer.destroyed === true);
     watch.close();
     assert.deepEqual([errors.length, snapshots.length], [0, before]);
   }
@@ -265,7 +265,7 @@ test('a Session is created under a generated name, and its manager awaited by a 
   assert.equal(asked?.path, '/apis/cz.dev/v1/namespaces/cz-system/sessions');
   assert.match(asked?.body ?? '', /"generateName":"jane-doe-example-com-"/);
   const status = awaitManager(api, 'cz-system', created, { timeoutMs: 5_000 });
-  await until('the watch is open', () => scripted.open.length === 1);
+  await waitFor('the watch is open', () => scripted.open.length === 1);
   assert.equal(scripted.open[0]?.asked.query.get('fieldSelector'), 'metadata.name=jane-x');
   assert.equal(scripted.open[0]?.asked.query.get('resourceVersion'), '5');
   scripted.tell('MODIFIED', session('6', { phase: 'Away', managerKey: 'no key', pod: 'cz-manager-0' }));
@@ -285,7 +285,7 @@ test('a manager that stays silent, a Session deleted meanwhile, an interruption:
   const gone = assert.rejects(awaitManager(api, 'cz-system', created, { timeoutMs: 5_000 }), {
     code: 'SESSION_GONE',
   });
-  await until(
+  await waitFor(
     'the watch is open',
     () => scripted.watches.length === 2 && scripted.open.at(-1)?.answer.destroyed === false,
   );
