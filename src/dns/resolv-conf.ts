@@ -3,24 +3,33 @@
  * at reboot, its undo is one umount, and the file below keeps its inode and content, be it a symbolic link's target
  * or itself a mount in a container. Where mounting is not permitted, the file is edited in place, a backup beside it.
  */
-import { watch, type FSWatcher } from 'node:fs';
-import { open, readFile, realpath, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { CzError, codeOf, messageOf } from '../base/errors.js';
+import { open, readFile, stat, writeFile, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CzError, messageOf } from '../base/errors.js';
 import { exec } from '../base/exec.js';
-import { performUndo } from '../base/undo-action.js';
 import type { UndoEntry } from '../base/undo.js';
+import { openFileWatch, type FileWatch } from './file-watch.js';
 import type { LaptopResolver, OsResolver, OsResolverOptions, ResolverTarget } from './os-resolver.js';
+import {
+  BACKUP_SUFFIX,
+  isSameFile,
+  overwrite,
+  recoverResolvConf,
+  targetOf,
+  textOf,
+  writeInPlace,
+} from './resolv-conf-file.js';
 import { formatResolvConf, MARKER, parseResolvConf, type ResolvConf } from './resolv-conf-text.js';
 
-/** Behind the name of the file that is edited in place. */
-const BACKUP_SUFFIX = '.cz-backup';
+/**
+ * Where NetworkManager says what the network gave, whatever it makes of resolv.conf (NetworkManager.conf(5), rc-manager). It
+ * replaces files by renaming, which a mount forbids: without this its news would not reach us.
+ */
+const NETWORK_MANAGER_PATH = '/run/NetworkManager/no-stub-resolv.conf';
 
-/** Between a change and looking at it: writers write in several steps (our choice). */
-const SETTLE_MS = 100;
-
-/** How often we put ours back against another writer, before it may have its way (our choice). */
+/** How often within that time we put ours back against another writer, before it may have its way (our choice). */
 const CONTEST_LIMIT = 5;
+const CONTEST_MS = 30_000;
 
 /** Returns the mechanism; nothing is changed before apply(). */
 export function createResolvConf(options: OsResolverOptions): OsResolver {
@@ -29,40 +38,21 @@ export function createResolvConf(options: OsResolverOptions): OsResolver {
     path: options.path ?? '/etc/resolv.conf',
     ownPath: join(options.runFolder, 'resolv.conf'),
     entries: [],
-    watchers: [],
-    contests: 0,
+    contests: [],
     before: undefined,
     target: undefined,
-    written: undefined,
-    foreign: undefined,
-    way: undefined,
-    onChange: undefined,
-    timer: undefined,
+    placed: undefined,
+    watch: undefined,
     work: Promise.resolve(),
   };
   return {
     mechanism: 'resolv.conf',
-    read: async () => state.before ?? parseResolvConf(await readUncovered(state)),
+    read: () => inTurn(state, () => read(state)),
     apply: (target) => inTurn(state, () => apply(state, target)),
-    watch(onChange) {
-      state.onChange = onChange;
-      startWatching(state);
-    },
+    watch: (onChange) => startWatching(state, onChange),
     undo: () => inTurn(state, () => undo(state)),
     close: () => stopWatching(state),
   };
-}
-
-/** Removes what a crash left on resolv.conf when no journal knows of it. Returns whether there was something. */
-export async function recoverResolvConf(path = '/etc/resolv.conf'): Promise<boolean> {
-  const target = await targetOf(path);
-  if (!(await textOf(path)).startsWith(MARKER)) return false;
-  await performUndo({ kind: 'unmount', path: target, marker: MARKER });
-  const backup = await textOf(target + BACKUP_SUFFIX);
-  if (backup === '' || !(await textOf(path)).startsWith(MARKER)) return true;
-  await writeInPlace(target, backup.slice(backup.indexOf('\n') + 1));
-  await performUndo({ kind: 'remove', path: target + BACKUP_SUFFIX });
-  return true;
 }
 
 interface State extends OsResolverOptions {
@@ -70,18 +60,23 @@ interface State extends OsResolverOptions {
   readonly ownPath: string;
   /** Undo entries, oldest first. */
   entries: UndoEntry[];
-  watchers: FSWatcher[];
-  contests: number;
+  /** When ours was put back against another writer. */
+  contests: number[];
   before: ResolvConf | undefined;
   target: ResolverTarget | undefined;
-  /** The text that we wrote last. */
-  written: string | undefined;
-  /** What another program wrote over ours: it belongs into the laptop's file when we leave. */
-  foreign: string | undefined;
-  way: 'mount' | 'edit' | undefined;
-  onChange: ((now: LaptopResolver) => void) | undefined;
-  timer: NodeJS.Timeout | undefined;
+  placed: Placed | undefined;
+  watch: FileWatch | undefined;
   work: Promise<unknown>;
+}
+
+/** How ours came to be seen. */
+interface Placed {
+  /** The text that we wrote last. */
+  text: string;
+  readonly howToUndo: string;
+  readonly writtenTo: string;
+  /** The laptop's own file below our mount; none where it is edited, or may not be written. */
+  readonly below: FileHandle | undefined;
 }
 
 /** One change after the other: undo may come while another writer's change is being followed. */
@@ -91,142 +86,150 @@ function inTurn<T>(state: State, step: () => Promise<T>): Promise<T> {
   return next;
 }
 
+/** The laptop's own, also where a crash left ours over it. */
+async function read(state: State): Promise<LaptopResolver> {
+  if (state.before !== undefined) return state.before;
+  await recoverResolvConf(state.path);
+  return parseResolvConf(await textOf(state.path));
+}
+
 async function apply(state: State, target: ResolverTarget): Promise<void> {
   state.target = target;
-  const seen = await textOf(state.path);
   try {
-    if (state.written !== undefined && seen.startsWith(MARKER)) return await rewrite(state);
+    if (state.placed !== undefined) return await rewrite(state, state.placed);
     await recoverResolvConf(state.path);
     state.before = parseResolvConf(await textOf(state.path));
-    await cover(state);
+    state.placed = await place(state);
   } catch (cause) {
     await undo(state);
     throw new CzError('RESOLVER_FAILED', `changing "${state.path}": ${messageOf(cause)}`, { cause });
   }
 }
 
-async function cover(state: State): Promise<void> {
+async function place(state: State): Promise<Placed> {
   const target = await targetOf(state.path);
-  if (!(await mountOver(state, target))) await editInPlace(state, target);
+  return (await mountOver(state, target)) ?? (await editInPlace(state, target));
 }
 
-async function mountOver(state: State, target: string): Promise<boolean> {
-  if (!(await exists(target))) return false;
-  if (state.written === undefined) {
-    state.entries.push(
-      await state.record('the file for resolv.conf', { kind: 'remove', path: state.ownPath }),
-    );
-  }
-  const text = textFor(state, `umount ${state.path}`);
+/** Undefined where there is nothing to mount over, or mounting is not permitted. */
+async function mountOver(state: State, target: string): Promise<Placed | undefined> {
+  if ((await stat(target).catch(() => undefined)) === undefined) return undefined;
+  const below = await open(target, 'r+').catch(() => undefined);
+  const howToUndo = `umount ${state.path}`;
+  const text = textFor(state, howToUndo);
+  await note(state, 'the file for resolv.conf', { kind: 'remove', path: state.ownPath });
   await writeFile(state.ownPath, text, { mode: 0o644 });
-  const entry = await state.record('resolv.conf', { kind: 'unmount', path: target, marker: MARKER });
+  await note(state, 'resolv.conf', { kind: 'unmount', path: target, marker: MARKER });
   try {
     await exec(['mount', '--bind', state.ownPath, target]);
   } catch {
-    await entry.undo();
-    return false;
+    await below?.close();
+    await undoEntries(state);
+    return undefined;
   }
-  state.entries.push(entry);
-  Object.assign(state, { written: text, way: 'mount' });
-  return true;
+  return { text, howToUndo, writtenTo: state.ownPath, below };
 }
 
-async function editInPlace(state: State, target: string): Promise<void> {
+async function editInPlace(state: State, target: string): Promise<Placed> {
   const known = await stat(target).catch(() => undefined);
-  const undoing = known === undefined ? `rm ${target}` : `cp ${target}${BACKUP_SUFFIX} ${target}`;
-  const text = textFor(state, undoing);
+  const backup = target + BACKUP_SUFFIX;
+  const howToUndo = known === undefined ? `rm ${target}` : `cp ${backup} ${target}`;
+  const text = textFor(state, howToUndo);
   if (known === undefined) {
-    const action = { kind: 'remove', path: target, onlyIfStarts: MARKER } as const;
-    state.entries.push(await state.record('resolv.conf', action));
+    await note(state, 'resolv.conf', { kind: 'remove', path: target, onlyIfStarts: MARKER });
   } else {
     const content = await readFile(target);
-    const backup = target + BACKUP_SUFFIX;
-    state.entries.push(await state.record("resolv.conf's backup", { kind: 'remove', path: backup }));
+    await note(state, "resolv.conf's backup", { kind: 'remove', path: backup });
     await writeFile(backup, Buffer.concat([Buffer.from(`# ${target} as it was before cz\n`), content]));
     const { uid, gid } = known;
-    const action = { kind: 'restore', path: target, content: content.toString('base64') } as const;
-    const mode = known.mode & 0o7777;
-    state.entries.push(
-      await state.record('resolv.conf', { ...action, mode, uid, gid, onlyIfStarts: MARKER }),
-    );
+    const owner = { mode: known.mode & 0o7777, uid, gid, onlyIfStarts: MARKER };
+    const action = { kind: 'restore', path: target, content: content.toString('base64'), ...owner } as const;
+    await note(state, 'resolv.conf', action);
   }
   await writeInPlace(target, text);
-  Object.assign(state, { written: text, way: 'edit' });
+  return { text, howToUndo, writtenTo: target, below: undefined };
+}
+
+async function note(state: State, ...entry: Parameters<State['record']>): Promise<void> {
+  state.entries.push(await state.record(...entry));
 }
 
 /** Ours is in place: only its content changes. */
-async function rewrite(state: State): Promise<void> {
-  const target = await targetOf(state.path);
-  const undoing = state.way === 'mount' ? `umount ${state.path}` : `cp ${target}${BACKUP_SUFFIX} ${target}`;
-  const text = textFor(state, undoing);
-  if (text === state.written) return;
-  state.written = text;
-  await writeInPlace(state.way === 'mount' ? state.ownPath : target, text);
+async function rewrite(state: State, placed: Placed): Promise<void> {
+  const text = textFor(state, placed.howToUndo);
+  if (text === placed.text) return;
+  placed.text = text;
+  await writeInPlace(placed.writtenTo, text);
 }
 
 async function undo(state: State): Promise<void> {
   stopWatching(state);
-  for (const entry of state.entries.reverse()) await entry.undo();
-  if (state.foreign !== undefined && state.way === 'mount') {
-    await writeInPlace(await targetOf(state.path), state.foreign);
-  }
-  Object.assign(state, {
-    entries: [],
-    written: undefined,
-    foreign: undefined,
-    way: undefined,
-    before: undefined,
-  });
+  await undoEntries(state);
+  await state.placed?.below?.close();
+  Object.assign(state, { placed: undefined, before: undefined, target: undefined });
 }
 
-function startWatching(state: State): void {
-  const folders = new Set([dirname(state.path)]);
-  void targetOf(state.path).then((target) => {
-    if (state.onChange === undefined) return;
-    const names = new Set([basename(state.path), basename(target)]);
-    for (const folder of folders.add(dirname(target)).add(state.runFolder)) {
-      const watcher = watch(folder, (_event, name) => {
-        if (name === null || names.has(name)) lookLater(state);
-      });
-      state.watchers.push(watcher.on('error', () => watcher.close()));
-    }
-    lookLater(state);
-  });
+async function undoEntries(state: State): Promise<void> {
+  for (const entry of state.entries.splice(0).reverse()) await entry.undo();
+}
+
+function startWatching(state: State, onChange: (now: LaptopResolver) => void): void {
+  stopWatching(state);
+  const look = (path: string) => {
+    const step = path === NETWORK_MANAGER_PATH ? followNetworkManager : followFile;
+    void inTurn(state, () => step(state, onChange)).catch(() => undefined);
+  };
+  state.watch = openFileWatch([state.path, state.ownPath, NETWORK_MANAGER_PATH], look);
 }
 
 function stopWatching(state: State): void {
-  state.onChange = undefined;
-  clearTimeout(state.timer);
-  for (const watcher of state.watchers.splice(0)) watcher.close();
-}
-
-function lookLater(state: State): void {
-  clearTimeout(state.timer);
-  state.timer = setTimeout(() => void inTurn(state, () => look(state)).catch(() => undefined), SETTLE_MS);
+  state.watch?.close();
+  state.watch = undefined;
 }
 
 /** Somebody else wrote resolv.conf: their servers become the outside's, and ours is put back. */
-async function look(state: State): Promise<void> {
-  const { onChange, written } = state;
-  if (onChange === undefined || written === undefined) return;
+async function followFile(state: State, onChange: (now: LaptopResolver) => void): Promise<void> {
+  const { placed } = state;
+  if (placed === undefined || state.watch === undefined) return;
   const seen = await textOf(state.path);
-  if (seen === written || state.contests >= CONTEST_LIMIT) return;
-  state.contests++;
-  if (!seen.startsWith(MARKER) && seen !== '') {
-    state.before = parseResolvConf(seen);
-    state.foreign = state.way === 'mount' && (await isOurMount(state)) ? seen : undefined;
-    onChange(state.before);
+  if (seen === placed.text || isContested(state)) return;
+  const covered = placed.writtenTo === state.ownPath && (await isSameFile(state.ownPath, state.path));
+  if (!seen.startsWith(MARKER) && seen !== '') await adopt(state, placed, seen, onChange);
+  if (covered) {
+    placed.text = textFor(state, placed.howToUndo);
+    return writeInPlace(placed.writtenTo, placed.text);
   }
-  if (state.way === 'mount' && (await isOurMount(state)))
-    await writeInPlace(state.ownPath, textFor(state, `umount ${state.path}`));
-  else await cover(state);
-  state.written = await textOf(state.path);
+  await placed.below?.close();
+  state.placed = await place(state);
 }
 
-/** Whether what is seen at the path is our file: same device, same inode. */
-async function isOurMount(state: State): Promise<boolean> {
-  const [own, seen] = await Promise.all([statOf(state.ownPath), statOf(state.path)]);
-  return own !== undefined && seen !== undefined && own.dev === seen.dev && own.ino === seen.ino;
+/** Notes that ours is put back; true when that was too often of late. */
+function isContested(state: State): boolean {
+  const now = Date.now();
+  state.contests = [...state.contests.filter((at) => now - at < CONTEST_MS), now];
+  return state.contests.length > CONTEST_LIMIT;
+}
+
+async function followNetworkManager(state: State, onChange: (now: LaptopResolver) => void): Promise<void> {
+  const { placed } = state;
+  const text = await textOf(NETWORK_MANAGER_PATH);
+  if (placed === undefined || state.watch === undefined || !text.includes('nameserver')) return;
+  await adopt(state, placed, text, onChange);
+  await rewrite(state, placed);
+}
+
+/** The laptop's own file gets the new text at once, so that a crash leaves it with the servers of today's network. */
+async function adopt(
+  state: State,
+  placed: Placed,
+  text: string,
+  onChange: (now: LaptopResolver) => void,
+): Promise<void> {
+  const kept = state.before?.kept ?? [];
+  const now = parseResolvConf(text);
+  state.before = { ...now, kept: now.kept.length === 0 ? kept : now.kept };
+  if (placed.below !== undefined) await overwrite(placed.below, text);
+  onChange({ servers: now.servers, search: now.search });
 }
 
 function textFor(state: State, howToUndo: string): string {
@@ -234,44 +237,4 @@ function textFor(state: State, howToUndo: string): string {
   if (before === undefined || target === undefined)
     throw new CzError('RESOLVER_FAILED', 'nothing to write yet');
   return formatResolvConf(target, before, howToUndo);
-}
-
-/** The laptop's own content, also where a crash left ours over it. */
-async function readUncovered(state: State): Promise<string> {
-  await recoverResolvConf(state.path);
-  return textOf(state.path);
-}
-
-/** One write that is never shorter than what was there, then the cut: readers see the old or the new, or the new and blank lines. */
-async function writeInPlace(path: string, text: string): Promise<void> {
-  const file = await open(path, 'r+').catch((cause: unknown) => {
-    if (codeOf(cause) === 'ENOENT') return open(path, 'w+', 0o644);
-    throw cause;
-  });
-  try {
-    const bytes = Buffer.from(text);
-    const { size } = await file.stat();
-    const padding = Buffer.alloc(Math.max(0, size - bytes.length), '\n');
-    await file.write(Buffer.concat([bytes, padding]), 0, undefined, 0);
-    await file.truncate(bytes.length);
-  } finally {
-    await file.close();
-  }
-}
-
-async function textOf(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch(() => '');
-}
-
-/** The file that the path leads to; the path itself where there is none. */
-async function targetOf(path: string): Promise<string> {
-  return realpath(path).catch(() => path);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return (await statOf(path)) !== undefined;
-}
-
-async function statOf(path: string) {
-  return stat(path).catch(() => undefined);
 }

@@ -3,12 +3,11 @@
  * as routing domains (`~shop`), so only the cluster's names come to us, and the file resolv.conf is not touched. All of it
  * belongs to the interface and goes with it. resolvectl(1), systemd-resolved.service(8) "Protocols and routing".
  */
-import { watch, type FSWatcher } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
 import { CzError, messageOf } from '../base/errors.js';
 import { exec } from '../base/exec.js';
 import type { UndoEntry } from '../base/undo.js';
+import { openFileWatch, type FileWatch } from './file-watch.js';
 import type { LaptopResolver, OsResolver, OsResolverOptions, ResolverTarget } from './os-resolver.js';
 import { parseResolvConf } from './resolv-conf-text.js';
 
@@ -17,19 +16,16 @@ const UPLINKS_PATH = '/run/systemd/resolve/resolv.conf';
 
 /** A link may have 256 (LINK_SEARCH_DOMAINS_MAX in systemd's resolved-link.h); names in further namespaces need `svc` behind them. */
 const DOMAIN_LIMIT = 250;
-const SETTLE_MS = 200;
 const COMMAND_TIMEOUT_MS = 5000;
 
 /** Returns the mechanism; nothing is changed before apply(). */
 export function createResolved(options: Pick<OsResolverOptions, 'record'>): OsResolver {
   let entry: UndoEntry | undefined;
   let target: ResolverTarget | undefined;
-  let watcher: FSWatcher | undefined;
-  let timer: NodeJS.Timeout | undefined;
+  let watch: FileWatch | undefined;
   const close = () => {
-    watcher?.close();
-    clearTimeout(timer);
-    watcher = undefined;
+    watch?.close();
+    watch = undefined;
   };
   const undo = async () => {
     close();
@@ -53,11 +49,7 @@ export function createResolved(options: Pick<OsResolverOptions, 'record'>): OsRe
     },
     watch(onChange) {
       close();
-      watcher = watch(dirname(UPLINKS_PATH), (_event, name) => {
-        if (name !== basename(UPLINKS_PATH)) return;
-        clearTimeout(timer);
-        timer = setTimeout(() => void readUplinks(target).then(onChange, () => undefined), SETTLE_MS);
-      }).on('error', close);
+      watch = openFileWatch([UPLINKS_PATH], () => void readUplinks(target).then(onChange));
     },
     undo,
     close,

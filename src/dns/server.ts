@@ -88,7 +88,7 @@ function closeUdp(socket: UdpSocket): Promise<void> {
 
 function listenTcp(options: DnsServerOptions): Promise<{ server: Server; close(): Promise<void> }> {
   const connections = new Set<Socket>();
-  const server = createServer((socket) => {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     connections.add(socket);
     socket.once('close', () => connections.delete(socket));
     serve(socket, options.handle);
@@ -112,6 +112,7 @@ function listenTcp(options: DnsServerOptions): Promise<{ server: Server; close()
 function serve(socket: Socket, handle: Resolver['handle']): void {
   let rest: Buffer = Buffer.alloc(0);
   let underWay = 0;
+  let asked = false;
   const reply = (answer: Buffer | undefined) => {
     if (answer === undefined || socket.destroyed) return;
     const length = Buffer.alloc(2);
@@ -134,6 +135,7 @@ function serve(socket: Socket, handle: Resolver['handle']): void {
         advance();
       });
     }
+    if (asked && underWay === 0 && !socket.writableEnded) socket.end();
     const stuck = underWay >= UNDER_WAY_LIMIT || socket.writableNeedDrain;
     if (stuck) socket.pause();
     else socket.resume();
@@ -141,6 +143,10 @@ function serve(socket: Socket, handle: Resolver['handle']): void {
   socket.setTimeout(IDLE_MS, () => socket.destroy());
   socket.on('error', () => socket.destroy());
   socket.on('drain', advance);
+  socket.on('end', () => {
+    asked = true;
+    advance();
+  });
   socket.on('data', (part) => {
     rest = rest.length === 0 ? part : Buffer.concat([rest, part]);
     advance();

@@ -9,7 +9,7 @@ import { chooseOsResolver } from '../../src/dns/choose.js';
 import { openDns } from '../../src/dns/open.js';
 import type { LaptopResolver } from '../../src/dns/os-resolver.js';
 import { checkLookupsArrive } from '../../src/dns/probe.js';
-import { recoverResolvConf } from '../../src/dns/resolv-conf.js';
+import { recoverResolvConf } from '../../src/dns/resolv-conf-file.js';
 import { planTarget } from '../../src/dns/target.js';
 import { CLUSTER_DNS, INTERFACE, openLaptop, OWN_DNS, type ResolvConfForm } from './dns-laptop.js';
 import { TRIED_POLICY } from './dns-zones.js';
@@ -21,8 +21,8 @@ interface Scenario {
   readonly commands: readonly string[][];
   /** How it ends: undone, by the journal after a crash, or by looking at the file alone. */
   readonly end: 'undo' | 'replay' | 'recover';
-  /** Another program's resolv.conf, written over what is there while cz is connected. */
-  readonly foreign?: string;
+  /** Another program's text, written while cz is connected. */
+  readonly foreign?: { readonly path: string; readonly text: string };
 }
 
 const scenario: Scenario = JSON.parse(process.argv[2] ?? '{}');
@@ -54,7 +54,7 @@ resolver.watch((now) => {
 });
 const during = read();
 if (scenario.foreign !== undefined) {
-  writeFileSync('/etc/resolv.conf', scenario.foreign);
+  writeFileSync(scenario.foreign.path, scenario.foreign.text);
   await waitFor(
     'the other program being followed',
     () => changes.length > 0 && read()?.startsWith('# cz') === true,

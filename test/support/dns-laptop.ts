@@ -64,7 +64,7 @@ export async function openLaptop(form: ResolvConfForm, resolvedFolder: string): 
 /** An /etc that is the machine's own to read and ours to write, and an empty /run. */
 async function openPrivateFolders(): Promise<void> {
   await exec(['mount', '-t', 'tmpfs', 'tmpfs', '/run']);
-  for (const folder of ['/run/upper', '/run/work', '/run/cz']) mkdirSync(folder);
+  for (const folder of ['/run/upper', '/run/work', '/run/cz', '/run/NetworkManager']) mkdirSync(folder);
   const layers = 'lowerdir=/etc,upperdir=/run/upper,workdir=/run/work';
   await exec(['mount', '-t', 'overlay', 'overlay', '-o', layers, '/etc']);
   writeFileSync('/etc/nsswitch.conf', 'passwd: files\ngroup: files\nhosts: files dns\n');
