@@ -9,21 +9,21 @@ import { exec } from './exec.js';
 import { integer, list, object, oneOf, text, variant, type Shape } from './shape.js';
 
 /** Runs a command. `okCodes`: also those that it gives when there is nothing to undo; default only 0. */
-export interface RunAction {
+interface RunAction {
   readonly kind: 'run';
   readonly argv: readonly string[];
   readonly okCodes?: readonly number[];
 }
 
 /** Unmounts what is mounted on the file, as long as the file seen there starts with the marker. */
-export interface UnmountAction {
+interface UnmountAction {
   readonly kind: 'unmount';
   readonly path: string;
   readonly marker: string;
 }
 
 /** Writes a file back in place (its inode stays, as bind mounts need). Only if it now starts with `onlyIfStarts`. */
-export interface RestoreAction {
+interface RestoreAction {
   readonly kind: 'restore';
   readonly path: string;
   /** Base64. */
@@ -35,7 +35,7 @@ export interface RestoreAction {
 }
 
 /** Removes a file or symbolic link. Only if it starts with `onlyIfStarts`, where given. */
-export interface RemoveAction {
+interface RemoveAction {
   readonly kind: 'remove';
   readonly path: string;
   readonly onlyIfStarts?: string;

@@ -33,7 +33,7 @@ export interface CommandSpec {
   readonly load: () => Promise<CommandModule>;
 }
 
-export interface CommandModule {
+interface CommandModule {
   /** Returns the exit code. @throws CzError: its code decides the exit code */
   run(context: CommandContext): Promise<number>;
 }

@@ -10,13 +10,13 @@ import type { Invocation } from './command.js';
 import { quoteCommand } from './quote.js';
 
 /** Returns this command as root runs it: absolute paths, nothing that depends on root's own PATH. */
-export function asRoot({ node, script }: Invocation, words: readonly string[]): string[] {
+function asRoot({ node, script }: Invocation, words: readonly string[]): string[] {
   const program = isAbsolute(script) ? script : resolve(script);
   return ['sudo', '--', node, program, ...words];
 }
 
 /** Returns the error for somebody without root and without a terminal: its hint works as pasted. */
-export function notRoot(invocation: Invocation, words: readonly string[] = invocation.words): CzError {
+function notRoot(invocation: Invocation, words: readonly string[] = invocation.words): CzError {
   const name = words[0] ?? 'this';
   return new CzError('NOT_ROOT', `${name} needs root`, { hint: quoteCommand(asRoot(invocation, words)) });
 }

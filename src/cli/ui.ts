@@ -10,7 +10,7 @@ const PROGRESS_AFTER_MS = 1000;
 const FRAME_MS = 100;
 const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
-export interface Sink {
+interface Sink {
   write(text: string): void;
   readonly isTTY?: boolean;
   readonly columns?: number;
@@ -138,6 +138,6 @@ export function printable(text: string): string {
 }
 
 /** Returns `850 ms`, `1.2 s`. */
-export function formatMs(ms: number): string {
+function formatMs(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }

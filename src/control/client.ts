@@ -17,7 +17,7 @@ import {
 /** A daemon that is alive answers a connect at once; one that is stopped does not (our choice). */
 const DIAL_TIMEOUT_MS = 5000;
 
-export interface CallOptions {
+interface CallOptions {
   readonly onEvent?: (event: ProgressEvent) => void;
   /** Aborting cancels the call at the daemon too. */
   readonly signal?: AbortSignal;

@@ -6,7 +6,7 @@ import { CzError, codeOf, messageOf } from '../base/errors.js';
 import { integer, object, text, type Shape } from '../base/shape.js';
 
 /** Longest line, in bytes (our choice: Linux limits an environment to a quarter of the stack, 2 MiB by default). */
-export const LINE_LIMIT_BYTES = 8 * 1024 * 1024;
+const LINE_LIMIT_BYTES = 8 * 1024 * 1024;
 
 export interface RequestMessage {
   readonly id: number;

@@ -28,7 +28,7 @@ export const JOURNAL_PATH = `${RUN_DIR}/journal`;
 export const LOG_PATH = `${RUN_DIR}/daemon.log`;
 
 /** The user on whose behalf cz acts; the same as `Invoker` of base/invoker.ts. */
-export interface InvokerParams {
+interface InvokerParams {
   readonly uid: number;
   readonly gid: number;
   readonly user: string;
@@ -143,10 +143,10 @@ export interface DoctorResult {
 }
 
 /** No parameters. */
-export type NoParams = Readonly<Record<string, never>>;
+type NoParams = Readonly<Record<string, never>>;
 
 /** The methods, each with its parameters and result. All may send events. */
-export interface Methods {
+interface Methods {
   readonly connect: { readonly params: ConnectParams; readonly result: ConnectResult };
   /** The daemon ends itself after answering. */
   readonly disconnect: { readonly params: NoParams; readonly result: DisconnectResult };
