@@ -22,14 +22,14 @@ export interface CallOptions {
 }
 
 /** `apply` is server-side apply and wants a field manager. */
-export type PatchKind = 'merge' | 'apply' | 'json';
+type PatchKind = 'merge' | 'apply' | 'json';
 
-export interface PatchOptions extends CallOptions {
+interface PatchOptions extends CallOptions {
   readonly fieldManager?: string;
   readonly force?: boolean;
 }
 
-export interface RemoveOptions extends CallOptions {
+interface RemoveOptions extends CallOptions {
   /** Only this very object: another one of the same name is a CONFLICT. */
   readonly uid?: string;
   readonly propagation?: 'Background' | 'Foreground' | 'Orphan';

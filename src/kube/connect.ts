@@ -19,7 +19,7 @@ import type { TlsIdentity } from './credentials.js';
 import { connectThrough, hostOf, portOf } from './proxy.js';
 
 /** A connection to the API server, and the TCP socket that carries it (for its descriptor and tuning). */
-export interface Connection {
+interface Connection {
   readonly stream: Duplex;
   readonly socket: Socket;
 }

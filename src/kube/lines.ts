@@ -4,7 +4,7 @@
 import { CzError } from '../base/errors.js';
 
 /** A line longer than this ends the stream (our choice: etcd takes objects of 1.5 MiB by default). */
-export const LINE_LIMIT_BYTES = 16 * 1024 * 1024;
+const LINE_LIMIT_BYTES = 16 * 1024 * 1024;
 
 /** Returns a function that takes chunks and returns the lines completed by each. @throws LINE_TOO_LONG */
 export function createLineCutter(limitBytes = LINE_LIMIT_BYTES): (chunk: Buffer) => string[] {

@@ -76,7 +76,7 @@ export async function createSession(
 }
 
 /** Returns the error for a cluster without a manager in this namespace. */
-export function managerMissing(namespace: string, cause?: unknown): CzError {
+function managerMissing(namespace: string, cause?: unknown): CzError {
   return new CzError('MANAGER_MISSING', `no traffic manager is installed in namespace "${namespace}"`, {
     cause,
     hint: 'cz install puts it there, or sudo cz connect --install',
@@ -147,7 +147,7 @@ function silent(namespace: string, timeoutMs: number): CzError {
 }
 
 /** Returns the status of a Session that a manager serves (key and pod are there and well-formed), else undefined. */
-export function servedStatus({ status }: SessionResource): SessionStatus | undefined {
+function servedStatus({ status }: SessionResource): SessionStatus | undefined {
   if (status === undefined) return undefined;
   const { managerKey, pod }: { managerKey: unknown; pod: unknown } = status;
   const hasKey = typeof managerKey === 'string' && /^[A-Za-z0-9+/]{43}=$/.test(managerKey);
@@ -176,7 +176,7 @@ export function patchStatus(
 }
 
 /** Who the API server takes the caller for. */
-export interface Identity {
+interface Identity {
   readonly username: string;
   readonly groups: readonly string[];
 }

@@ -10,30 +10,12 @@ import { CzError, hasCode, messageOf } from '../base/errors.js';
 import type { ClusterAccess } from './access.js';
 import { createLineCutter } from './lines.js';
 import { withQuery } from './path.js';
-import { apiObject, fields, isFields, listOf, optionalFields, optionalText, type Fields } from './shape.js';
+import { apiObject, fields, listOf, optionalFields, optionalText, type Fields } from './shape.js';
 import { apiError } from './status.js';
 import type { Transport } from './transport.js';
+import { WatchState, type WatchOptions } from './watch-state.js';
 
-export interface WatchOptions<T> {
-  readonly fieldSelector?: string;
-  readonly labelSelector?: string;
-  /** Gets all objects, by UID: once after the list, then after each burst of changes. The map is live. */
-  onChange?(objects: ReadonlyMap<string, T>): void;
-  /** Gets each change, in order; a new list is told as the difference. */
-  onEvent?(event: WatchEvent<T>): void;
-  /** Gets what went wrong; the watch goes on. */
-  onError?(error: CzError): void;
-  readonly signal?: AbortSignal;
-  /** Starts from these objects and their version, without a list. */
-  readonly since?: { readonly resourceVersion: string; readonly objects: readonly T[] };
-  /** Default 100 s. */
-  readonly silenceMs?: number;
-}
-
-export interface WatchEvent<T> {
-  readonly type: 'added' | 'changed' | 'removed';
-  readonly object: T;
-}
+export type { WatchEvent, WatchOptions } from './watch-state.js';
 
 export interface Watch<T> {
   /** All objects, by UID; live. */
@@ -69,10 +51,9 @@ export function startWatch<T>(
   };
   for (const ender of enders) ender.addEventListener('abort', close, { once: true });
   if (enders.some(({ aborted }) => aborted)) close();
-  const state = createState(options, closing.signal);
-  const follower: Follower<T> = { transport, access, path, options, state, signal: closing.signal };
-  void follow(follower);
-  return { objects: state.objects, ready: state.ready, close };
+  const state = new WatchState(options, closing.signal);
+  void follow({ transport, access, path, options, state, signal: closing.signal });
+  return { objects: state.objects, ready: () => state.ready, close };
 }
 
 interface Follower<T> {
@@ -80,7 +61,7 @@ interface Follower<T> {
   readonly access: ClusterAccess;
   readonly path: string;
   readonly options: WatchOptions<T>;
-  readonly state: State<T>;
+  readonly state: WatchState<T>;
   readonly signal: AbortSignal;
 }
 
@@ -221,112 +202,4 @@ function statusError<T>({ access, path }: Follower<T>, status: Fields): CzError 
 
 function selectors<T>({ fieldSelector, labelSelector }: WatchOptions<T>) {
   return { fieldSelector, labelSelector };
-}
-
-type State<T> = ReturnType<typeof createState<T>>;
-
-/** The objects, their version, and who waits for them. */
-function createState<T>(options: WatchOptions<T>, signal: AbortSignal) {
-  const objects = new Map<string, T>();
-  const first = createFirst();
-  const guarded = (tell: () => void) => {
-    if (signal.aborted) return;
-    try {
-      tell();
-    } catch (error) {
-      listenerFailed(options, error);
-    }
-  };
-  const event = (type: WatchEvent<T>['type'], object: T) =>
-    guarded(() => options.onEvent?.({ type, object }));
-  const state = {
-    objects,
-    version: options.since?.resourceVersion,
-    ready: first.ready,
-    tell: () => guarded(() => options.onChange?.(objects)),
-    put(raw: Fields) {
-      const [uid, object] = [uidOf(raw), apiObject<T>(raw, 'an object')];
-      const type = objects.has(uid) ? 'changed' : 'added';
-      objects.set(uid, object);
-      state.mark(raw);
-      event(type, object);
-    },
-    remove(raw: Fields) {
-      objects.delete(uidOf(raw));
-      state.mark(raw);
-      event('removed', apiObject<T>(raw, 'an object'));
-    },
-    mark(raw: Fields) {
-      state.version = optionalText(optionalFields(raw, 'metadata') ?? {}, 'resourceVersion') ?? state.version;
-    },
-    replace(found: readonly T[], version: string) {
-      const now = new Map(found.map((object) => [uidOf(object), object]));
-      const gone = [...objects].filter(([uid]) => !now.has(uid));
-      for (const [uid] of gone) objects.delete(uid);
-      for (const [, object] of gone) event('removed', object);
-      for (const [uid, object] of now) {
-        const before = objects.get(uid);
-        objects.set(uid, object);
-        if (before === undefined) event('added', object);
-        else if (versionOf(before) !== versionOf(object)) event('changed', object);
-      }
-      state.version = version;
-      state.tell();
-      first.succeed();
-    },
-    failed(error: CzError) {
-      if (REFUSALS.has(error.code)) first.fail(error);
-      guarded(() => options.onError?.(error));
-    },
-    closed: () => first.fail(new CzError('INTERRUPTED', 'the watch was closed')),
-  };
-  if (options.since !== undefined) {
-    for (const object of options.since.objects) objects.set(uidOf(object), object);
-    first.succeed();
-  }
-  return state;
-}
-
-/** A listener that throws does not end the watch. */
-function listenerFailed<T>(options: WatchOptions<T>, error: unknown): void {
-  try {
-    options.onError?.(new CzError('WATCH_LISTENER', messageOf(error), { cause: error }));
-  } catch {
-    // the listener for errors fails as well: there is nobody left to tell
-  }
-}
-
-const REFUSALS = new Set([
-  'NOT_PERMITTED',
-  'NOT_FOUND',
-  'CREDENTIAL_EXPIRED',
-  'PLUGIN_FAILED',
-  'API_TLS',
-  'REJECTED',
-]);
-
-/** A promise for whoever asks for it; nobody has to. */
-function createFirst() {
-  let settle: { resolve(): void; reject(error: CzError): void };
-  const promise = new Promise<void>((resolve, reject) => (settle = { resolve, reject }));
-  promise.catch(() => undefined);
-  return {
-    ready: () => promise,
-    succeed: () => settle.resolve(),
-    fail: (error: CzError) => settle.reject(error),
-  };
-}
-
-function metadataOf(object: unknown): Fields {
-  return isFields(object) ? (optionalFields(object, 'metadata') ?? {}) : {};
-}
-
-function uidOf(object: unknown): string {
-  const uid = optionalText(metadataOf(object), 'uid');
-  if (!uid) throw new TypeError('an object without metadata.uid');
-  return uid;
-}
-
-function versionOf(object: unknown): string | undefined {
-  return optionalText(metadataOf(object), 'resourceVersion');
 }

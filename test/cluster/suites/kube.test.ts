@@ -13,9 +13,10 @@ const NAMESPACE = 'kube-suite';
 const cluster = await openCluster();
 const laptop = await cluster.laptop('suite-kube');
 
-const program = (name: string, kubeconfig: string): string[] => {
-  const file = fileURLToPath(new URL(`../../support/${name}.ts`, import.meta.url));
-  return [process.execPath, '--import', 'tsx', file, kubeconfig, NAMESPACE];
+const CALLS = new URL('../../support/kube-calls.ts', import.meta.url);
+const FOLLOW = new URL('../../support/kube-follow.ts', import.meta.url);
+const program = (file: URL, kubeconfig: string): string[] => {
+  return [process.execPath, '--import', 'tsx', fileURLToPath(file), kubeconfig, NAMESPACE];
 };
 
 before(() => cluster.kubectl(['create', 'namespace', NAMESPACE]));
@@ -32,7 +33,7 @@ interface Said {
 }
 
 async function calls(kubeconfig: string): Promise<Map<string, Said>> {
-  const { stdout } = await laptop.run(program('kube-calls', kubeconfig), { timeoutMs: 60_000 });
+  const { stdout } = await laptop.run(program(CALLS, kubeconfig), { timeoutMs: 60_000 });
   const said: Said[] = stdout
     .trim()
     .split('\n')
@@ -74,7 +75,7 @@ test('a user without rights is told which right is missing, on what, for whom', 
 });
 
 test('a watch goes on over a silent cut, a reset and a restart of the API server, and misses nothing', async () => {
-  const child = laptop.spawn(program('kube-follow', cluster.kubeconfig), {
+  const child = laptop.spawn(program(FOLLOW, cluster.kubeconfig), {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   assert.ok(child.stdout !== null);
