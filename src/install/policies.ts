@@ -67,8 +67,17 @@ function policy(
       {
         failurePolicy: 'Fail',
         matchConstraints: {
+          matchPolicy: 'Equivalent',
+          namespaceSelector: {},
+          objectSelector: {},
           resourceRules: [
-            { apiGroups: [GROUP], apiVersions: [GROUP_VERSION], operations, resources: [resource] },
+            {
+              apiGroups: [GROUP],
+              apiVersions: [GROUP_VERSION],
+              operations,
+              resources: [resource],
+              scope: '*',
+            },
           ],
         },
         validations,
