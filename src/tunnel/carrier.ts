@@ -30,8 +30,8 @@ export interface CarrierListener {
 export interface Carrier {
   sendText(message: string): void;
   /**
-   * Sends `message` (the carrier's until `done`). `done` is called once, later: the bytes are with the kernel, or the
-   * carrier is closed and never touches the buffer again.
+   * Sends `message`, the carrier's until `done`, which is called once, later: the bytes are with the kernel. It is not
+   * called when the carrier ends first, so that nobody sends on into a closed one.
    */
   sendBinary(message: Buffer, done: () => void): void;
   /** Bytes given to the carrier that the kernel has not taken. */

@@ -261,10 +261,10 @@ export class Mux {
   }
 
   #takeOpened(channel: Channel, limit: number): void {
-    if (channel.phase !== 'opening') throw new CzError('MALFORMED', 'an answer that was not waited for');
-    channel.phase = 'open';
-    channel.dueOpen = false;
+    if (!channel.ours) throw new CzError('MALFORMED', 'an answer that was not waited for');
     if (channel.flow === 'stream') channel.out.raise(limit);
+    if (channel.phase !== 'opening') return; // the resume has said so already
+    channel.phase = 'open';
     channel.user?.opened();
   }
 

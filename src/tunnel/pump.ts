@@ -80,7 +80,6 @@ export class Pump {
       }
     }
     this.#arenas.push(arena);
-    this.#window.idle();
     return false;
   }
 

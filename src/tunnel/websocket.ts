@@ -156,13 +156,17 @@ class WebsocketCarrier implements Carrier {
   }
 
   sendText(message: string): void {
+    if (this.#websocket.readyState !== WebSocket.OPEN) return;
     this.#cork();
     this.#websocket.send(message, noop);
   }
 
   sendBinary(message: Buffer, done: () => void): void {
+    if (this.#websocket.readyState !== WebSocket.OPEN) return;
     this.#cork();
-    this.#websocket.send(message, done);
+    this.#websocket.send(message, (error) => {
+      if (error === undefined || error === null) done();
+    });
   }
 
   listen(listener: CarrierListener | undefined): void {

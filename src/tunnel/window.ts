@@ -2,242 +2,171 @@
  * The path window: how many bytes may be in flight so that the link is full and no queue stands in proxies and
  * sockets behind it. Pure: times come in as milliseconds. PROTOCOL.md §5.
  *
- * It follows BBR's model (draft-ietf-ccwg-bbr): window = delivery rate × (shortest round trip + a small target), where
- * the rate is the greatest of the last rounds' samples and the shortest round trip is looked for again every few
- * seconds with less in flight. Unlike BBR it does not pace: TCP below does. A few operations an ack, none a packet.
+ * It judges as CoDel does (RFC 8289 §3): what counts is the shortest round trip of an interval. A burst, or a process
+ * that waited for its processor, lengthens some round trips; only a standing queue lengthens all of them. Below the
+ * target the window grows, above it shrinks to what the base round trip and the target would hold. No rate is
+ * assumed: on a path that processors limit, a rate says how busy they were, not what the path can carry.
  */
 import { CzError } from '../base/errors.js';
 
-/** Never less in flight (our choice: one full super-packet, and acks of former ones on their way). */
+/** Never less in flight (our choice: one full super-packet). */
 const WINDOW_MIN_BYTES = 64 * 1024;
 /** Never more in flight (our choice: 10 Gbit/s × 6 ms, or 400 Mbit/s × 160 ms). */
 const WINDOW_MAX_BYTES = 8 * 1024 * 1024;
-/** In flight before anything was measured (our choice: fills 100 Mbit/s × 20 ms). */
-const WINDOW_FIRST_BYTES = 256 * 1024;
-/** The standing queue that is aimed at: a part of the shortest round trip, within bounds, in ms. Our choice, simulated. */
+/** In flight before anything was measured (our choice: fills 100 Mbit/s × 40 ms). */
+const WINDOW_FIRST_BYTES = 512 * 1024;
+/** The standing queue that is allowed: a part of the base round trip, within bounds, in ms. Our choice, measured. */
 const TARGET_PART = 0.12;
-const TARGET_MIN_MS = 1.5;
+const TARGET_MIN_MS = 2;
 const TARGET_MAX_MS = 8;
-/** Growth per round until the rate stops growing (BBR: 2.77 with pacing; without, 2 fills in the same rounds). */
-const STARTUP_GAIN = 2;
-/** The rate has stopped growing: less than this factor in so many rounds (BBR §4.3.1.2). */
-const FULL_FACTOR = 1.25;
-const FULL_ROUNDS = 3;
-/** Rounds whose greatest rate counts (BBR §2.10: 10; fewer forget an overestimate sooner). */
-const RATE_ROUNDS = 8;
-/** The shortest round trip is looked for again when it is this old (BBR's ProbeRTT: 5 – 10 s). */
+/** An interval is a round trip, at least this long (our choice: a few time slices of a busy machine) … */
+const INTERVAL_MIN_MS = 12;
+/** … and has at least so many samples. */
+const SAMPLES_MIN = 6;
+/** Growth an interval: until a queue was seen; below half the target; below the target. */
+const GROW_START = 2;
+const GROW_FAST = 1.25;
+const GROW_SLOW = 1.06;
+/** The least that an interval above the target leaves (RFC 5681 halves, too). */
+const SHRINK_MOST = 0.5;
+/** The base is looked for again when it is this old (BBR's ProbeRTT: 5 – 10 s). */
 const BASE_LIFE_MS = 10_000;
-/** In flight while it is looked for, as a part of rate × round trip (BBRv2: 0.5). */
-const PROBE_GAIN = 0.5;
+/** In flight while it is looked for, as a part of the window (BBRv2: 0.5). */
+const PROBE_PART = 0.4;
 /** Messages whose sending times are kept; beyond, neighbours share one (our choice: 64 MiB of full messages). */
 const RECORDS_MAX = 1024;
-
-type Phase = 'startup' | 'steady' | 'probe';
 
 export class PathWindow {
   #sent = 0;
   #acked = 0;
-  /** When the last acknowledged byte was received, on our clock. */
-  #ackedAt = 0;
-  #firstSentAt = 0;
-  #limitedUntil = 0;
   readonly #records = new Records();
 
-  #phase: Phase = 'startup';
+  #window = WINDOW_FIRST_BYTES;
+  #starting = true;
   #base = Number.POSITIVE_INFINITY;
   #baseAt = 0;
-  #probeMin = Number.POSITIVE_INFINITY;
-  #probeEnd = 0;
-  #roundTrip: number | undefined;
-  #held = 0;
+  #probeEnd: number | undefined;
 
-  readonly #rates = new Float64Array(RATE_ROUNDS);
-  #round = 0;
-  #roundEnd = 0;
-  #roundMin = Number.POSITIVE_INFINITY;
-  #roundLimited = true;
-  #fullRate = 0;
-  #fullRounds = 0;
-  #window = WINDOW_FIRST_BYTES;
+  /** The interval: when it began, its shortest round trip, its samples, what it delivered, whether it was filled. */
+  #since = 0;
+  #shortest = Number.POSITIVE_INFINITY;
+  #samples = 0;
+  #ackedBefore = 0;
+  #filled = false;
+  #rate = 0;
+  #roundTrip: number | undefined;
 
   /** Bytes that may be in flight. */
   get windowBytes(): number {
-    return this.#window;
+    return this.#probeEnd === undefined
+      ? this.#window
+      : Math.max(this.#window * PROBE_PART, WINDOW_MIN_BYTES);
   }
 
   get inFlightBytes(): number {
     return this.#sent - this.#acked;
   }
 
-  /** Delivery rate in bytes per ms; 0 before the first sample. */
+  /** What the last interval delivered, in bytes per ms; 0 before. */
   get rate(): number {
-    let most = 0;
-    for (const rate of this.#rates) if (rate > most) most = rate;
-    return most;
+    return this.#rate;
   }
 
-  /** Shortest round trip in ms, without the time that acks were held. */
+  /** Shortest round trip of the last seconds in ms, without the time that acks were held. */
   get baseMs(): number | undefined {
     return Number.isFinite(this.#base) ? this.#base : undefined;
   }
 
-  /** Smoothed round trip in ms, queues included. */
+  /** Shortest round trip of the last interval in ms: a standing queue is in it. */
   get roundTripMs(): number | undefined {
     return this.#roundTrip;
   }
 
   /** Returns how many bytes may be sent now; none when below 1. */
   get room(): number {
-    return this.#window - (this.#sent - this.#acked);
+    return this.windowBytes - this.inFlightBytes;
   }
 
   /** A message of this many bytes is handed to the carrier. */
   sent(now: number, bytes: number): void {
-    if (this.#sent === this.#acked) {
-      this.#firstSentAt = now;
-      this.#ackedAt = now;
-    }
+    if (this.#sent === this.#acked) this.#begin(now);
     this.#sent += bytes;
-    this.#records.push(this.#sent, now, this.#acked, this.#ackedAt, this.#firstSentAt, this.#limitedUntil);
-  }
-
-  /** There is room but nothing to send: rates measured from here say nothing about the path. */
-  idle(): void {
-    this.#limitedUntil = this.#sent;
+    this.#records.push(this.#sent, now);
+    if (this.room < 1) this.#filled = true;
   }
 
   /** The peer has `total` bytes, the last of them for `heldMs`. @throws MALFORMED beyond what was sent, or below a former ack */
   acked(now: number, total: number, heldMs: number): void {
     if (total > this.#sent || total < this.#acked)
       throw new CzError('MALFORMED', 'an ack of bytes that were not sent');
-    const record = this.#records.popTo(total);
-    const newly = total - this.#acked;
+    const sentAt = this.#records.popTo(total);
+    if (total === this.#acked) return;
     this.#acked = total;
-    if (record === undefined || newly === 0) return;
-    const held = Math.min(Math.max(heldMs, 0), now - record.sentAt);
-    const receivedAt = now - held;
-    this.#held += (held - this.#held) / 8;
-    this.#takeRoundTrip(now, receivedAt - record.sentAt);
-    this.#takeRate(record, total, receivedAt);
-    this.#ackedAt = receivedAt;
-    this.#firstSentAt = record.sentAt;
-    this.#size();
+    if (sentAt === undefined) return;
+    const held = Math.min(Math.max(heldMs, 0), now - sentAt);
+    this.measured(now, now - sentAt - held);
+    const age = now - this.#since;
+    if (this.#samples >= SAMPLES_MIN && age >= Math.max(INTERVAL_MIN_MS, this.#shortest))
+      this.#judge(now, age);
   }
 
-  /** A round trip measured otherwise (the heartbeat's), in ms. */
+  /** Takes a round trip in ms, also one that was measured otherwise (the heartbeat's). */
   measured(now: number, roundTripMs: number): void {
-    this.#takeRoundTrip(now, roundTripMs);
-  }
-
-  #takeRoundTrip(now: number, sample: number): void {
-    const before = this.#roundTrip ?? sample;
-    this.#roundTrip = before + (sample - before) / 8;
-    this.#roundMin = Math.min(this.#roundMin, sample);
-    if (sample <= this.#base) {
-      this.#base = sample;
+    this.#samples += 1;
+    this.#shortest = Math.min(this.#shortest, roundTripMs);
+    if (roundTripMs <= this.#base) {
+      this.#base = roundTripMs;
       this.#baseAt = now;
     }
-    if (this.#phase === 'probe') this.#probe(now, sample);
-    else if (now - this.#baseAt > BASE_LIFE_MS) this.#startProbe(now);
   }
 
-  #startProbe(now: number): void {
-    this.#phase = 'probe';
-    this.#probeMin = Number.POSITIVE_INFINITY;
-    this.#probeEnd = now + 2 * (this.#roundTrip ?? 0) + TARGET_MAX_MS;
-    this.#size();
+  #begin(now: number): void {
+    this.#since = now;
+    this.#shortest = Number.POSITIVE_INFINITY;
+    this.#samples = 0;
+    this.#ackedBefore = this.#acked;
+    this.#filled = this.room < 1;
   }
 
-  #probe(now: number, sample: number): void {
-    this.#probeMin = Math.min(this.#probeMin, sample);
-    if (now < this.#probeEnd) return;
-    this.#base = this.#probeMin;
+  #judge(now: number, age: number): void {
+    this.#roundTrip = this.#shortest;
+    this.#rate = (this.#acked - this.#ackedBefore) / age;
+    if (this.#probeEnd !== undefined) this.#endProbe(now);
+    else if (now - this.#baseAt > BASE_LIFE_MS) this.#probeEnd = now + 2 * this.#shortest;
+    else this.#resize();
+    this.#begin(now);
+  }
+
+  /** With less in flight the queue is gone: what is measured now is the path. */
+  #endProbe(now: number): void {
+    if (this.#probeEnd === undefined || now < this.#probeEnd) return;
+    this.#probeEnd = undefined;
+    this.#base = this.#shortest;
     this.#baseAt = now;
-    this.#phase = 'steady';
   }
 
-  #takeRate(record: Sent, total: number, receivedAt: number): void {
-    const interval = Math.max(record.sentAt - record.firstSentAt, receivedAt - record.ackedAt);
-    const limited = record.limited;
-    if (interval > 0 && interval >= this.#base * 0.5) {
-      const rate = (total - record.acked) / interval;
-      if (!limited || rate > this.rate) this.#noteRate(rate);
-      if (!limited) this.#roundLimited = false;
+  #resize(): void {
+    const target = Math.min(Math.max(this.#base * TARGET_PART, TARGET_MIN_MS), TARGET_MAX_MS);
+    const queue = this.#shortest - this.#base;
+    let factor = 1;
+    if (queue > target) {
+      this.#starting = false;
+      factor = Math.max((this.#base + target) / this.#shortest, SHRINK_MOST);
+    } else if (this.#filled) {
+      factor = queue > target / 2 ? GROW_SLOW : this.#starting ? GROW_START : GROW_FAST;
     }
-    if (record.acked >= this.#roundEnd) this.#endRound();
-  }
-
-  #noteRate(rate: number): void {
-    const slot = this.#round % RATE_ROUNDS;
-    if (rate > (this.#rates[slot] ?? 0)) this.#rates[slot] = rate;
-  }
-
-  #endRound(): void {
-    this.#roundEnd = this.#sent;
-    const limited = this.#roundLimited;
-    const queue = this.#roundMin - this.#base;
-    this.#roundLimited = true;
-    this.#roundMin = Number.POSITIVE_INFINITY;
-    if (limited) return;
-    if (this.#phase === 'startup') this.#judgeStartup(queue);
-    else if (this.#phase === 'steady' && queue > 2 * this.#target()) this.#forgetRates();
-    this.#round += 1;
-    this.#rates[this.#round % RATE_ROUNDS] = 0;
-  }
-
-  #judgeStartup(queue: number): void {
-    const rate = this.rate;
-    const grows = rate >= this.#fullRate * FULL_FACTOR;
-    if (grows) this.#fullRate = rate;
-    this.#fullRounds = grows ? 0 : this.#fullRounds + 1;
-    if (this.#fullRounds >= FULL_ROUNDS || queue > 2 * this.#target() + this.#base / 2)
-      this.#phase = 'steady';
-  }
-
-  /** A queue stood through a whole round: what the path delivers now is what counts. */
-  #forgetRates(): void {
-    const latest = this.#rates[this.#round % RATE_ROUNDS] ?? 0;
-    if (latest <= 0) return;
-    this.#rates.fill(0);
-    this.#rates[this.#round % RATE_ROUNDS] = latest;
-  }
-
-  #target(): number {
-    return Math.min(Math.max(this.#base * TARGET_PART, TARGET_MIN_MS), TARGET_MAX_MS);
-  }
-
-  #size(): void {
-    const rate = this.rate;
-    if (rate === 0) return;
-    const bytes =
-      this.#phase === 'probe'
-        ? rate * this.#base * PROBE_GAIN
-        : rate * (this.#base + this.#held + this.#target()) * (this.#phase === 'startup' ? STARTUP_GAIN : 1);
-    this.#window = Math.min(Math.max(bytes, WINDOW_MIN_BYTES), WINDOW_MAX_BYTES);
+    this.#window = Math.min(Math.max(this.#window * factor, WINDOW_MIN_BYTES), WINDOW_MAX_BYTES);
   }
 }
 
-interface Sent {
-  readonly sentAt: number;
-  /** Bytes that were acknowledged when it was sent, and when the last of them was received. */
-  readonly acked: number;
-  readonly ackedAt: number;
-  readonly firstSentAt: number;
-  readonly limited: boolean;
-}
-
-/** A ring of what was sent and is not acknowledged. */
+/** A ring of what was sent and is not acknowledged: the count after each message, and when it was sent. */
 class Records {
   readonly #total = new Float64Array(RECORDS_MAX);
   readonly #sentAt = new Float64Array(RECORDS_MAX);
-  readonly #acked = new Float64Array(RECORDS_MAX);
-  readonly #ackedAt = new Float64Array(RECORDS_MAX);
-  readonly #firstSentAt = new Float64Array(RECORDS_MAX);
-  readonly #limitedUntil = new Float64Array(RECORDS_MAX);
   #head = 0;
   #size = 0;
 
-  push(total: number, at: number, acked: number, ackedAt: number, first: number, limitedUntil: number): void {
+  push(total: number, at: number): void {
     if (this.#size === RECORDS_MAX) {
       this.#total[(this.#head + RECORDS_MAX - 1) % RECORDS_MAX] = total;
       return;
@@ -245,29 +174,17 @@ class Records {
     const slot = (this.#head + this.#size) % RECORDS_MAX;
     this.#total[slot] = total;
     this.#sentAt[slot] = at;
-    this.#acked[slot] = acked;
-    this.#ackedAt[slot] = ackedAt;
-    this.#firstSentAt[slot] = first;
-    this.#limitedUntil[slot] = limitedUntil;
     this.#size += 1;
   }
 
-  /** Removes all up to `total` and returns the last of them. */
-  popTo(total: number): Sent | undefined {
-    let last = -1;
+  /** Removes all up to `total` and returns when the last of them was sent. */
+  popTo(total: number): number | undefined {
+    let sentAt: number | undefined;
     while (this.#size > 0 && (this.#total[this.#head] ?? Infinity) <= total) {
-      last = this.#head;
+      sentAt = this.#sentAt[this.#head];
       this.#head = (this.#head + 1) % RECORDS_MAX;
       this.#size -= 1;
     }
-    if (last === -1) return undefined;
-    const acked = this.#acked[last] ?? 0;
-    return {
-      sentAt: this.#sentAt[last] ?? 0,
-      acked,
-      ackedAt: this.#ackedAt[last] ?? 0,
-      firstSentAt: this.#firstSentAt[last] ?? 0,
-      limited: (this.#limitedUntil[last] ?? 0) > acked,
-    };
+    return sentAt;
   }
 }

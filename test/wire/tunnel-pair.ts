@@ -87,7 +87,7 @@ function forward(from: Socket, to: Socket, isSilent: () => boolean): void {
   });
   to.on('drain', () => from.resume());
   from.on('end', () => isSilent() || to.end());
-  from.on('error', () => isSilent() || to.resetAndDestroy());
+  from.on('error', () => isSilent() || to.destroy());
 }
 
 /** A packet port in memory: gives what is put into it, keeps what is written to it. */

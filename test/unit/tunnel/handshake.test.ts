@@ -151,7 +151,8 @@ const refusals: [string, (scene: Scene) => void, { laptop: string; manager: stri
   ],
   [
     'a relay that changes what the laptop says of itself',
-    (of) => (of.between = (text, from) => (from === 'laptop' ? text.replace('198.18.0.1', '198.18.0.9') : text)),
+    (of) =>
+      (of.between = (text, from) => (from === 'laptop' ? text.replace('198.18.0.1', '198.18.0.9') : text)),
     both('BAD_SIGNATURE'),
   ],
   [

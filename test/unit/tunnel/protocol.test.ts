@@ -30,8 +30,19 @@ const examples: Example[] = [...page.matchAll(/^```example\n([^\n]*)\n([^`]*)^``
 test('the page has an example of each kind and of each frame', () => {
   const kinds = new Set(examples.map(({ message }) => message.kind));
   assert.deepEqual([...kinds].sort(), Object.keys(KIND).sort());
-  const frames = new Set(examples.flatMap(({ message }) => (message.kind === 'mux' ? message.frames : [])).map(({ type }) => type));
-  assert.deepEqual([...frames].sort(), ['credit', 'data', 'datagram', 'end', 'open', 'opened', 'refused', 'reset']);
+  const frames = new Set(
+    examples.flatMap(({ message }) => (message.kind === 'mux' ? message.frames : [])).map(({ type }) => type),
+  );
+  assert.deepEqual([...frames].sort(), [
+    'credit',
+    'data',
+    'datagram',
+    'end',
+    'open',
+    'opened',
+    'refused',
+    'reset',
+  ]);
 });
 
 for (const { message, hex } of examples) {
@@ -47,7 +58,10 @@ for (const { message, hex } of examples) {
 test('the handshake vector has the transcript and the signatures that the page says', () => {
   const [, block = ''] = /^```vector\n([^`]*)^```$/m.exec(page) ?? [];
   const vector = Object.fromEntries(
-    block.trimEnd().split('\n').map((line) => [line.slice(0, 18).trim(), line.slice(18)]),
+    block
+      .trimEnd()
+      .split('\n')
+      .map((line) => [line.slice(0, 18).trim(), line.slice(18)]),
   );
   const bytes = (name: string) => Buffer.from(vector[name] ?? '', 'hex');
   const laptop = keyPairFromSeed(bytes('laptop seed'));
@@ -78,7 +92,13 @@ const bytes = (minLength: number) =>
 const text = fc.string({ unit: 'grapheme', maxLength: 40 });
 const code = fc.stringMatching(/^[A-Z0-9_]{1,64}$/);
 const frame: fc.Arbitrary<OracleFrame> = fc.oneof(
-  fc.record({ type: fc.constant('open' as const), id, flow: fc.constantFrom('stream' as const, 'datagrams' as const), limit: offset, target: text }),
+  fc.record({
+    type: fc.constant('open' as const),
+    id,
+    flow: fc.constantFrom('stream' as const, 'datagrams' as const),
+    limit: offset,
+    target: text,
+  }),
   fc.record({ type: fc.constantFrom('opened' as const, 'credit' as const), id, limit: offset }),
   fc.record({ type: fc.constant('refused' as const), id, code, message: text }),
   fc.record({ type: fc.constant('data' as const), id, offset, bytes: bytes(1) }),
