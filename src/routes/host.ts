@@ -13,14 +13,14 @@ export const ROUTE_PROTOCOL = '67';
 const ENTRY_LIMIT = 50_000;
 
 /** An address of the laptop, with the network it lies in. */
-export interface HostAddress {
+interface HostAddress {
   readonly interfaceName: string;
   readonly address: number;
   readonly network: Cidr;
 }
 
 /** A route of any table. `kind` is `unicast` for an ordinary one, else `blackhole`, `throw`, `local` and so on. */
-export interface HostRoute {
+interface HostRoute {
   readonly network: Cidr;
   /** Empty for routes without an interface, such as a blackhole. */
   readonly interfaceName: string;

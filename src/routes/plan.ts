@@ -37,7 +37,7 @@ export interface PlanOptions {
 }
 
 /** A network that gets no route, or not all of it. `network` is what the cluster or the user named. */
-export interface Skipped {
+interface Skipped {
   readonly network: string;
   readonly reason: 'invalid' | 'never-route' | 'protected' | 'overlap' | 'not-routable';
 }

@@ -8,7 +8,7 @@ const TCP = 6;
 const UDP = 17;
 
 export const SYN = 0x02;
-export const RST = 0x04;
+const RST = 0x04;
 export const ACK = 0x10;
 
 export interface Ends {
