@@ -206,9 +206,10 @@ function askByUdp(server: UpstreamServer, query: OwnQuery, waitMs: number, signa
     socket.on('message', (bytes) => {
       if (answers(bytes, query)) once(bytes);
     });
-    socket.connect(server.port ?? 53, server.address, () =>
-      socket.send(query.bytes, (cause) => cause && once()),
-    );
+    // Node calls back with the error where there is no way to the server; its types do not say so.
+    const ask = (cause?: unknown) =>
+      cause === undefined ? socket.send(query.bytes, (failed) => failed && once()) : once();
+    socket.connect(server.port ?? 53, server.address, ask);
   });
 }
 

@@ -194,6 +194,14 @@ test('a question that waits in vain moves on to the next server, which is then a
   );
 });
 
+test('a server that there is no way to is passed over at once', async (t) => {
+  const { cluster } = await setUp(t);
+  const servers = [{ address: '255.255.255.255' }, { address: ADDRESS, port: cluster.port }];
+  const upstream = openUpstream({ servers, own: [], attemptsMs: [60_000] });
+  t.after(() => upstream.close());
+  assert.equal((await upstream.ask(KEY)).readUInt16BE(6), 1);
+});
+
 test('a server that does not know EDNS is asked without it', async (t) => {
   const asked: number[] = [];
   const port = await openForger(t, (answer, query) => {
