@@ -122,8 +122,8 @@ export interface Selected {
 }
 
 /**
- * Returns what the context (default: the current one) names. A context without a user, or with a user that is not
- * there, is refused: kubectl would go on as nobody.
+ * Returns what the context (default: the current one) names. A user that is named and not there is refused
+ * (kubectl would go on as nobody); a context that names none has none (`kubectl proxy` needs none).
  * @throws CONTEXT_UNKNOWN no current context, or no such one · KUBECONFIG_INVALID it names what is not there
  */
 export function selectContext(config: Kubeconfig, wanted?: string): Selected {
@@ -132,8 +132,9 @@ export function selectContext(config: Kubeconfig, wanted?: string): Selected {
   const entry = config.contexts.get(context);
   if (entry === undefined) throw unknownContext(config, context, wanted === undefined);
   const named = (list: ReadonlyMap<string, Entry>, key: 'cluster' | 'user') => {
-    const name = optionalText(entry.fields, key) ?? '';
-    const found = list.get(name);
+    const name = textOf(entry, key);
+    const nobody = key === 'user' && name === '' ? { fields: {}, file: entry.file } : undefined;
+    const found = list.get(name) ?? nobody;
     if (found !== undefined) return { name, found };
     throw invalidFile(entry.file, `context "${context}" names the ${key} "${name}", which is not there`);
   };
@@ -141,12 +142,20 @@ export function selectContext(config: Kubeconfig, wanted?: string): Selected {
   const user = named(config.users, 'user');
   return {
     context,
-    namespace: optionalText(entry.fields, 'namespace') || 'default',
+    namespace: textOf(entry, 'namespace') || 'default',
     clusterName: cluster.name,
     cluster: cluster.found,
     userName: user.name,
     user: user.found,
   };
+}
+
+function textOf(entry: Entry, key: string): string {
+  try {
+    return optionalText(entry.fields, key) ?? '';
+  } catch (cause) {
+    throw invalidFile(entry.file, cause);
+  }
 }
 
 function noContext(config: Kubeconfig): CzError {

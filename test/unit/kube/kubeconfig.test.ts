@@ -168,6 +168,15 @@ test('no current context, and an unknown one, offer what there is, nearest first
   assert.deepEqual(nearest('stag', ['prod', 'my-staging', 'stig']), ['my-staging', 'stig', 'prod']);
 });
 
+test('a context without a user has none; fields of a wrong type are named', async () => {
+  const clusters = 'clusters: [{name: c, cluster: {}}]';
+  const part = await parseKubeconfig(`contexts: [{name: a, context: {cluster: c}}]\n${clusters}`, '/f');
+  assert.deepEqual(selectContext(part, 'a').user.fields, {});
+  const odd = await parseKubeconfig(`contexts: [{name: a, context: {cluster: [c]}}]\n${clusters}`, '/f');
+  const message = 'kubeconfig "/f": "cluster" is no text';
+  assert.throws(() => selectContext(odd, 'a'), { code: 'KUBECONFIG_INVALID', message });
+});
+
 test('a context that names a missing cluster or user says which', async () => {
   const text = 'contexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {}}]';
   const part = await parseKubeconfig(text, '/f');
