@@ -2,7 +2,7 @@
  * The sockets: UDP and TCP on one address and port, bytes to `handle` and back. By TCP several questions a connection,
  * answered as they are ready; connections, questions under way and idle time are bounded. RFC 7766.
  */
-import { createSocket, type Socket as UdpSocket } from 'node:dgram';
+import { createSocket, type SocketOptions, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, isIPv6, type Server, type Socket } from 'node:net';
 import { CzError, codeOf, messageOf } from '../base/errors.js';
 import type { Resolver } from './resolver.js';
@@ -55,14 +55,17 @@ function refuse(options: DnsServerOptions, cause: unknown): never {
 
 function bindUdp(options: DnsServerOptions): Promise<UdpSocket> {
   const { handle } = options;
-  const socket = createSocket(isIPv6(options.address) ? 'udp6' : 'udp4');
+  const family = isIPv6(options.address) ? 6 : 4;
+  // Addresses to answer are no names: without this Node would take a turn of the event loop for each of them.
+  const lookup: NonNullable<SocketOptions['lookup']> = (host, _options, found) => found(null, host, family);
+  const socket = createSocket({ type: `udp${family}`, lookup });
   const ignore = () => undefined;
   socket.on('message', (bytes, from) => {
     const answer = handle(bytes, OWN_PAYLOAD_BYTES);
     if (answer === undefined) return;
-    if (!(answer instanceof Promise)) return socket.send(answer, from.port, from.address, ignore);
+    if (!(answer instanceof Promise)) return socket.send(answer, from.port, from.address);
     void answer.then((later) => {
-      if (later !== undefined && isOpen(socket)) socket.send(later, from.port, from.address, ignore);
+      if (later !== undefined && isOpen(socket)) socket.send(later, from.port, from.address);
     });
   });
   return new Promise((resolve, reject) => {
