@@ -59,7 +59,15 @@ function choicesOf({
   alsoRoute,
   nodeAddresses,
 }: InstallOptions): Choices {
-  return { image, allowGroups, onlyNamespaces, alsoRoute, nodeAddresses };
+  const [groups, namespaces, routes] = [allowGroups, onlyNamespaces, alsoRoute].map((list) =>
+    list?.filter(isGiven),
+  );
+  return { image, allowGroups: groups, onlyNamespaces: namespaces, alsoRoute: routes, nodeAddresses };
+}
+
+/** An empty value alone empties a list that an earlier install filled: `--allow-group ''`. */
+function isGiven(value: string): boolean {
+  return value !== '';
 }
 
 function summary({ namespace, pod, settings }: InstallResult): string[] {

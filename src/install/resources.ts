@@ -35,8 +35,7 @@ const COLLECTIONS: Readonly<Record<string, string>> = {
   Namespace: '/api/v1/namespaces',
 };
 
-/** The kinds among which an install is looked for, in the order of removal. */
-export const KINDS: readonly string[] = Object.keys(COLLECTIONS);
+const KINDS: readonly string[] = Object.keys(COLLECTIONS);
 
 /** All Sessions of the cluster. */
 export const ALL_SESSIONS = `/apis/${GROUP}/${GROUP_VERSION}/sessions`;

@@ -5,11 +5,8 @@
 import { parseCidr } from '../base/cidr.js';
 import { CzError } from '../base/errors.js';
 
-/** Where the manager lives unless told otherwise (the command line's contract). */
-export const DEFAULT_NAMESPACE = 'cz-system';
-
 /** Repository part of the default image; the tag is the version. */
-export const DEFAULT_REPOSITORY = 'cz-manager';
+const DEFAULT_REPOSITORY = 'cz-manager';
 
 /** The choices of an install. */
 export interface Settings {

@@ -14,6 +14,9 @@ import type { Cluster, SuiteLaptop } from '../cluster/harness/cluster.js';
 /** The repository's folder. */
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
+/** The built command line. */
+export const CZ = path.join(ROOT, 'dist/cz.js');
+
 /** What a run of cz gave. */
 export interface Outcome {
   readonly exitCode: number;
@@ -23,7 +26,7 @@ export interface Outcome {
 
 /** Runs the built `cz` on the laptop as root and returns what it gave, failed or not. */
 export async function cz(laptop: SuiteLaptop, kubeconfig: string, ...args: string[]): Promise<Outcome> {
-  const argv = [process.execPath, path.join(ROOT, 'dist/cz.js'), ...args, '--kubeconfig', kubeconfig];
+  const argv = [process.execPath, CZ, ...args, '--kubeconfig', kubeconfig];
   return laptop.run(argv, { okCodes: Array.from({ length: 256 }, (_, code) => code), timeoutMs: 180_000 });
 }
 

@@ -178,6 +178,10 @@ test('settings chosen anew are taken, and roles of namespaces left out are remov
   assert.ok(objects.has('Role shop/cz-manager-networks'));
   assert.ok(!objects.has('Role default/cz-manager-networks'));
   assert.ok(!objects.has('RoleBinding default/cz-manager-networks'));
+  succeeded(await cz('install', '--only-namespaces', '', '--allow-group', ''));
+  assert.ok(!(await installedObjects()).has('Role shop/cz-manager-networks'));
+  const binding = await json<{ subjects?: unknown }>('get', 'rolebinding', 'cz-connect', '-n', 'cz-system');
+  assert.equal(binding.subjects, undefined);
 });
 
 test('a second manager in another namespace is refused, and names the first', async () => {

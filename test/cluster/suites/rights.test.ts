@@ -17,7 +17,7 @@ import {
 import { MANAGER, managerAccount } from '../../../src/install/identity.js';
 import { defaultSettings } from '../../../src/install/settings.js';
 import { VERSION } from '../../../src/base/version.js';
-import { cz, loadManagerImage } from '../../support/manager.js';
+import { CZ, cz, loadManagerImage } from '../../support/manager.js';
 import { waitFor } from '../../support/wait-for.js';
 import { openCluster } from '../harness/cluster.js';
 
@@ -30,8 +30,9 @@ const KEY = `${'A'.repeat(43)}=`;
 
 const cluster = await openCluster();
 
+const laptop = await cluster.laptop('install');
+
 before(async () => {
-  const laptop = await cluster.laptop('install');
   const image = await loadManagerImage(cluster);
   const { exitCode, stderr } = await cz(
     laptop,
@@ -54,7 +55,10 @@ before(async () => {
 
 after(async () => {
   await cluster.kubectl(['delete', 'clusterrolebinding', VIEWER]);
-  await cluster.kubectl(['delete', 'sessions', '-n', NAMESPACE, SESSION, '--ignore-not-found']);
+  const sessions = await cluster.kubectl(['get', 'sessions', '-n', NAMESPACE, '-o', 'name']);
+  const own = sessions.split('\n').filter((name) => name.includes('/rights-'));
+  if (own.length > 0) await cluster.kubectl(['delete', '-n', NAMESPACE, ...own]);
+  await cz(laptop, cluster.kubeconfig, 'install', '--allow-group', '');
 });
 
 /** What kubectl is told to be. */
@@ -146,12 +150,14 @@ interface Held {
   readonly rules: readonly PolicyRule[];
 }
 
+const connecting: Held = {
+  holder: person,
+  role: ['role', CONNECT_ROLE, '-n', NAMESPACE],
+  rules: connectRole(NAMESPACE, VERSION).rules,
+};
+
 const roles: readonly Held[] = [
-  {
-    holder: person,
-    role: ['role', CONNECT_ROLE, '-n', NAMESPACE],
-    rules: connectRole(NAMESPACE, VERSION).rules,
-  },
+  connecting,
   { holder: manager, role: ['role', MANAGER, '-n', NAMESPACE], rules: managerRole(NAMESPACE, VERSION).rules },
   {
     holder: manager,
@@ -201,6 +207,33 @@ async function allowed(holder: Holder, verb: string, resource: string): Promise<
 
 function isRefusal(said: string): boolean {
   return /forbidden/i.test(said);
+}
+
+/** For tests that make a user with a kubeconfig, which no foreign cluster lets them. */
+const OWN = { skip: cluster.own ? false : 'needs the tests’ own cluster' };
+
+test('a user with just the role for connecting connects and disconnects', OWN, async () => {
+  const connected = await cz(laptop, await cluster.user(USER, [GROUP]), 'connect');
+  assert.equal(connected.exitCode, 0, connected.stderr);
+  const { exitCode, stderr } = await laptop.run([process.execPath, CZ, 'disconnect']);
+  assert.equal(exitCode, 0, stderr);
+});
+
+/** What connecting asks first of each rule; a port-forward only where the pod proxy is shut. */
+const asked: [index: number, refusal: RegExp][] = [
+  [0, /may not create sessions\.cz\.dev in namespace "cz-system"/],
+  [1, /may not (?:get|list|watch) sessions\.cz\.dev(?: "[^"]*")? in namespace "cz-system"/],
+  [2, /may not get pods\/proxy "cz-manager-0:443" in namespace "cz-system"/],
+];
+for (const [index, refusal] of asked) {
+  test(`cz connect without rule ${index + 1} of the role says ${refusal.source}`, OWN, async () => {
+    const kubeconfig = await cluster.user(USER, [GROUP]);
+    await withoutRule(connecting, index, async () => {
+      const { exitCode, stderr } = await cz(laptop, kubeconfig, 'connect');
+      assert.match(stderr, refusal);
+      assert.equal(exitCode, 5, stderr);
+    });
+  });
 }
 
 const beyond: [Holder, string[]][] = [
