@@ -2,6 +2,8 @@
  * One laptop in one cluster, from `connect` to `disconnect`: joins the manager, changes the laptop, keeps the way
  * open, and undoes all of it. The state machine: connecting → connected ⇄ reconnecting → disconnected.
  */
+import type { Socket } from 'node:net';
+import { descriptorOf, tuneSocket } from '../base/addon.js';
 import { createBackoff, pause } from '../base/backoff.js';
 import { CzError, hasCode, messageOf } from '../base/errors.js';
 import type { Log, LogFields } from '../base/log.js';
@@ -155,7 +157,7 @@ export class Connection {
     const signal = this.#stop.signal;
     const [api, host] = await this.#steps.run('cluster', 'reading the kubeconfig', async (undo) => {
       const [access, seen] = await Promise.all([loadAccess(accessOptions(params)), readHost()]);
-      const opened = openApi(access);
+      const opened = openApi(access, { tune: tuneRequests });
       undo(() => opened.close());
       return [opened, seen] as const;
     });
@@ -254,6 +256,7 @@ export class Connection {
       return;
     }
     if (this.#state === 'connected') this.#state = 'reconnecting';
+    this.#api?.refresh();
     this.#laptop?.setReachable(false);
     this.#inTurn(() => this.#reconnect());
   }
@@ -318,6 +321,14 @@ export class Connection {
     this.#state = 'disconnected';
     return left;
   }
+}
+
+/** A request on a connection that died without a word fails within this, so that the way back is found in time. */
+const REQUEST_USER_TIMEOUT_MS = 3000;
+
+function tuneRequests(socket: Socket): void {
+  const fd = descriptorOf(socket);
+  if (fd !== undefined) tuneSocket(fd, { userTimeoutMs: REQUEST_USER_TIMEOUT_MS });
 }
 
 const NO_OFFLOADS = { checksum: false, tso4: false, tso6: false, tsoEcn: false, uso: false };
