@@ -11,7 +11,7 @@ import type { ClusterAccess } from './access.js';
 import { createLineCutter } from './lines.js';
 import { withQuery } from './path.js';
 import { apiObject, fields, listOf, optionalFields, optionalText, type Fields } from './shape.js';
-import { apiError } from './status.js';
+import { ApiError, apiError } from './status.js';
 import type { Transport } from './transport.js';
 import { WatchState, type WatchOptions } from './watch-state.js';
 
@@ -32,7 +32,10 @@ const PAGE = 500;
 const LIST_TIMEOUT_MS = 30_000;
 const OPEN_TIMEOUT_MS = 15_000;
 const FIRST_WAIT_MS = 200;
-const LONGEST_WAIT_MS = 10_000;
+/** Longest wait after a break (our choice: back within seconds of the way's return). */
+const LONGEST_WAIT_MS = 3_000;
+/** Longest wait after a refusal, which seldom passes by itself (our choice). */
+const REFUSED_WAIT_MS = 30_000;
 /** A watch that lived this long is opened again at once (our choice; the server ends them after minutes). */
 const STEADY_MS = 5_000;
 
@@ -67,9 +70,11 @@ interface Follower<T> {
 
 /** Runs until closed; never rejects. */
 async function follow<T>(f: Follower<T>): Promise<void> {
-  const backoff = createBackoff(FIRST_WAIT_MS, LONGEST_WAIT_MS);
+  const broken = createBackoff(FIRST_WAIT_MS, LONGEST_WAIT_MS);
+  const refused = createBackoff(FIRST_WAIT_MS, REFUSED_WAIT_MS);
   while (!f.signal.aborted) {
     const started = Date.now();
+    let backoff = broken;
     try {
       if (f.state.version === undefined) await list(f);
       await watchOnce(f);
@@ -78,11 +83,17 @@ async function follow<T>(f: Follower<T>): Promise<void> {
       const relist = hasCode(error, 'GONE') && f.state.version !== undefined;
       if (relist) f.state.version = undefined;
       else f.state.failed(asCzError(error, f.path));
+      if (!relist && isRefusal(error)) backoff = refused;
     }
-    if (Date.now() - started > STEADY_MS) backoff.reset();
+    if (Date.now() - started > STEADY_MS) for (const each of [broken, refused]) each.reset();
     else await pause(backoff.next(), f.signal);
   }
   f.state.closed();
+}
+
+/** Rights, credential, a missing resource: nothing that passes as an outage does. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof ApiError && [401, 403, 404].includes(error.httpStatus);
 }
 
 function asCzError(error: unknown, path: string): CzError {
