@@ -19,6 +19,7 @@ import {
 import { parseMessage, rcodeOf, type Message, type ResourceRecord } from './message.js';
 import type { Names, Route } from './names.js';
 import { keyFor, nameOfKey } from './query.js';
+import { createImpatientAsk } from './silence.js';
 import type { Upstream } from './upstream.js';
 import { isWithin, lowerName, TYPE, type WireName } from './wire.js';
 
@@ -43,7 +44,8 @@ const ALIAS_LIMIT = 8;
 
 /** Returns a lookup that starts with the cluster in reach. */
 export function createLookup(options: LookupOptions): Lookup {
-  const state: State = { ...options, reachable: true, flights: new Map() };
+  const askServer = createImpatientAsk(options.cluster, options.nowMs);
+  const state: State = { ...options, askServer, reachable: true, flights: new Map() };
   return {
     find: (key) => find(state, key),
     setNames(names) {
@@ -65,6 +67,8 @@ type ClusterRoute = Route & { readonly kind: 'cluster' };
 interface State extends LookupOptions {
   names: Names;
   reachable: boolean;
+  /** Asks the cluster's DNS. */
+  readonly askServer: Upstream['ask'];
   readonly flights: Map<string, Promise<Entry>>;
 }
 
@@ -136,7 +140,7 @@ async function askCluster(state: State, key: string): Promise<Entry> {
 
 async function askClusterNow(state: State, key: string): Promise<Entry> {
   if (!state.reachable) throw new CzError('DNS_NO_ANSWER', 'the cluster cannot be asked at the moment');
-  const message = parseMessage(await state.cluster.ask(key));
+  const message = parseMessage(await state.askServer(key));
   if (message === undefined) throw new CzError('DNS_MALFORMED', "the cluster's DNS answered with bad bytes");
   if (!isDefinite(message)) {
     throw new CzError('DNS_FAILED', `the cluster's DNS answered with code ${rcodeOf(message)}`);
@@ -160,8 +164,8 @@ async function withAliasesFollowed(state: State, message: Message, key: string):
     const target = openAlias(whole);
     if (target === undefined) return whole;
     const ours = isWithin(target, state.names.clusterZone);
-    const upstream = ours ? state.cluster : state.outside;
-    const next = parseMessage(await upstream.ask(keyFor(target, key)));
+    const there = keyFor(target, key);
+    const next = parseMessage(await (ours ? state.askServer(there) : state.outside.ask(there)));
     if (next === undefined || !isDefinite(next))
       throw new CzError('DNS_FAILED', 'an alias could not be followed');
     whole = { ...next, question: message.question, answers: [...whole.answers, ...next.answers] };

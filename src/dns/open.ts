@@ -18,6 +18,9 @@ import { openDnsServer } from './server.js';
 import { openUpstream, type Upstream, type UpstreamServer } from './upstream.js';
 import { CLASS_IN, FLAG, labelsOf, lowerName, nameOfLabels, parseName, TYPE, type WireName } from './wire.js';
 
+/** Our choice: through the tunnel a datagram is rarely lost, and a program's own patience is 5 s (resolv.conf(5)). */
+const CLUSTER_ATTEMPTS_MS = [600, 1000, 1400];
+
 export interface DnsOptions {
   /** The laptop's own address that answers; port 53 unless told otherwise (tests). */
   readonly address: string;
@@ -30,7 +33,7 @@ export interface DnsOptions {
   readonly log?: Log;
 }
 
-export interface DnsStats extends ResolverStats {
+interface DnsStats extends ResolverStats {
   /** Namespaces that share their name with a public or own domain: the cluster is asked first, then the outside. */
   readonly sharedNamespaces: readonly string[];
 }
@@ -70,7 +73,7 @@ export interface Dns {
 export async function openDns(options: DnsOptions): Promise<Dns> {
   const log = options.log ?? silentLog;
   const own = [options.address];
-  const cluster = openUpstream({ servers: options.cluster, own });
+  const cluster = openUpstream({ servers: options.cluster, own, attemptsMs: CLUSTER_ATTEMPTS_MS });
   const outside = openUpstream({ servers: options.outside, own });
   let policy = options.policy;
   let names = createNames(policy);

@@ -17,8 +17,6 @@ export interface FakeDns {
   readonly port: number;
   /** `web.shop.svc.cluster.local A`, in order. */
   readonly asked: string[];
-  /** While set, questions are remembered and get no answer. */
-  silent: boolean;
   close(): Promise<void>;
 }
 
@@ -27,13 +25,12 @@ const UDP_LIMIT = 1232;
 /** Starts answering; `port` 0: any free one. */
 export async function openFakeDns(address: string, port: number, zone: FakeZone): Promise<FakeDns> {
   const asked: string[] = [];
-  const state = { silent: false };
   const answer = (bytes: Buffer): Buffer | undefined => {
     const query = packet.decode(bytes);
     const question = query.questions?.[0];
     if (question === undefined) return undefined;
     asked.push(`${question.name} ${question.type}`);
-    return state.silent ? undefined : packet.encode(answerFrom(query, zone));
+    return packet.encode(answerFrom(query, zone));
   };
   const tcp = createServer((socket) => {
     socket.on('error', () => undefined);
@@ -68,12 +65,6 @@ export async function openFakeDns(address: string, port: number, zone: FakeZone)
   return {
     port: boundPort,
     asked,
-    get silent() {
-      return state.silent;
-    },
-    set silent(value) {
-      state.silent = value;
-    },
     async close() {
       await Promise.all([
         new Promise<void>((done) => void udp.close(done)),

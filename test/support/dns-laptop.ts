@@ -23,8 +23,8 @@ import { waitFor } from './wait-for.js';
 export type ResolvConfForm = 'file' | 'link' | 'mount' | 'missing' | 'unmountable' | 'resolved';
 
 export const CLUSTER_DNS = '10.96.0.10';
-export const OUTSIDE_DNS = '192.0.2.53';
-export const OTHER_OUTSIDE_DNS = '192.0.2.54';
+const OUTSIDE_DNS = '192.0.2.53';
+const OTHER_OUTSIDE_DNS = '192.0.2.54';
 export const OWN_DNS = '198.18.255.53';
 export const INTERFACE = 'cz0';
 
