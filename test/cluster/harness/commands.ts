@@ -94,19 +94,19 @@ async function runOnLaptop(args: readonly string[]): Promise<number> {
 }
 
 interface LaptopOptions {
-  readonly name: string;
-  readonly attachment?: Attachment;
-  readonly shape?: string;
+  name: string;
+  attachment?: Attachment;
+  shape?: string;
 }
 
-function laptopOptions(options: readonly string[]): LaptopOptions {
-  let found: LaptopOptions = { name: FIRST_LAPTOP };
+function laptopOptions(options: readonly string[]): Readonly<LaptopOptions> {
+  const found: LaptopOptions = { name: FIRST_LAPTOP };
   const left = [...options];
   for (let option = left.shift(); option !== undefined; option = left.shift()) {
-    if (option === '--name') found = { ...found, name: left.shift() ?? '' };
-    else if (option === '--shape') found = { ...found, shape: left.shift() ?? '' };
-    else if (option === '--direct') found = { ...found, attachment: 'direct' };
-    else if (option === '--default-route') found = { ...found, attachment: 'default-route' };
+    if (option === '--name') found.name = left.shift() ?? '';
+    else if (option === '--shape') found.shape = left.shift() ?? '';
+    else if (option === '--direct') found.attachment = 'direct';
+    else if (option === '--default-route') found.attachment = 'default-route';
     else throw usage(`"${option}" is no option of laptop`);
   }
   return found;

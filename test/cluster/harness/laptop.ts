@@ -8,6 +8,7 @@ import { exec } from '../../../src/base/exec.js';
 import { holdLaptop } from './holder.js';
 import { locked } from './lock.js';
 import { addNamespace, inside, ip, namespaces, sysctl, type Place } from './namespaces.js';
+import { forwarding } from './network.js';
 import { readRecord, writeRecord } from './records.js';
 import { endResidents } from './residents.js';
 import {
@@ -97,6 +98,7 @@ async function make(name: string, attachment: Attachment): Promise<Laptop> {
   await sysctl(net, ['net.ipv4.ip_forward=0']); // copied from the machine, where pods need it
   await plug(net, cable, address, attachment);
   const holder = await holdLaptop(net, OUTSIDE_DNS_ADDRESS);
+  await forwarding(farEnd(attachment).net, [cable]);
   const made: Laptop = { name, address, attachment, cable, place: { net, holder } };
   await mkdir(inCluster('laptops'), { recursive: true });
   await writeRecord(record(name), made);

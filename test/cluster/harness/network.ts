@@ -8,6 +8,7 @@
  * elsewhere gets ICMP unreachable. Each cable's ends are
  * made inside their namespaces: the machine's own never sees a link.
  */
+import { exec } from '../../../src/base/exec.js';
 import { addNamespace, ip, sysctl } from './namespaces.js';
 import {
   API_ADDRESS,
@@ -23,7 +24,9 @@ import {
   ROUTER_ADDRESS,
   type NodeSettings,
 } from './settings.js';
+import { until } from './until.js';
 
+const FORWARDING_TIMEOUT_MS = 5000;
 const OUTSIDE_EDGE = '203.0.113.1';
 
 /** Returns the name of a node's namespace. */
@@ -87,4 +90,19 @@ async function joinNode(node: NodeSettings): Promise<void> {
     ...others.map((other) => `route add ${other.podCidr} via ${other.address}`),
     `route add default via ${CONTROL_ADDRESS}`, // without one, a node's own packets to a Service have no route
   ]);
+}
+
+/** Returns when these ports of a bridge forward: one that has just joined drops everything until the kernel noticed its link. */
+export async function forwarding(net: string, ports: readonly string[]): Promise<void> {
+  await until(
+    'bridge ports that forward',
+    async () => {
+      const { stdout } = await exec(['bridge', '-n', net, '-o', 'link', 'show']);
+      const lines = stdout
+        .split('\n')
+        .filter((line) => ports.includes(/^\d+: ([^@:]+)/.exec(line)?.[1] ?? ''));
+      return lines.length === ports.length && lines.every((line) => line.includes('state forwarding'));
+    },
+    { timeoutMs: FORWARDING_TIMEOUT_MS, everyMs: 10 },
+  );
 }

@@ -12,13 +12,10 @@ const SHARE: Readonly<Record<string, number>> = { '%': 1e-2 };
 
 /** Returns the settings of both directions. @throws USAGE naming the word that is none */
 export function parseShape(text: string): { readonly up: LinkSettings; readonly down: LinkSettings } {
-  let [up, down]: LinkSettings[] = [{}, {}];
-  for (const word of text.split(',').filter(Boolean)) {
-    const { side, setting } = parseWord(word);
-    if (side !== 'down') up = { ...up, ...setting };
-    if (side !== 'up') down = { ...down, ...setting };
-  }
-  return { up: up ?? {}, down: down ?? {} };
+  const words = text.split(',').filter(Boolean).map(parseWord);
+  const of = (other: string): LinkSettings =>
+    Object.assign({}, ...words.filter(({ side }) => side !== other).map(({ setting }) => setting));
+  return { up: of('down'), down: of('up') };
 }
 
 function parseWord(word: string): { readonly side: string | undefined; readonly setting: LinkSettings } {

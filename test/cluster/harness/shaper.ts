@@ -11,6 +11,7 @@ import { text } from 'node:stream/consumers';
 import { CzError } from '../../../src/base/errors.js';
 import type { Laptop } from './laptop.js';
 import { ip } from './namespaces.js';
+import { forwarding } from './network.js';
 import { background, stopProcess } from './processes.js';
 import { inCluster, OUTSIDE } from './settings.js';
 import { until } from './until.js';
@@ -68,6 +69,7 @@ export async function unshape(laptop: Laptop): Promise<void> {
     `link set ${cable} type bridge_slave isolated on`,
     `link del ${cable}b`,
   ]);
+  await forwarding(OUTSIDE, [cable]);
   await stopProcess(programName(laptop));
 }
 
@@ -93,6 +95,7 @@ async function insert(
     `link set ${cable} type bridge_slave isolated off`,
     `link set ${cable} master ${cable}b`,
   ]);
+  await forwarding(OUTSIDE, [cable, `${cable}n`, `${cable}f`]);
 }
 
 async function isShaped({ cable }: Laptop): Promise<boolean> {
