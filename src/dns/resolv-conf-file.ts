@@ -9,6 +9,8 @@ import { MARKER } from './resolv-conf-text.js';
 
 /** Behind the name of the file that is edited in place; its first line is ours, the rest is the laptop's. */
 export const BACKUP_SUFFIX = '.cz-backup';
+/** The mode of a resolv.conf that we make: each user's programs read it. */
+export const READABLE = 0o644;
 
 /** Removes what a crash left on resolv.conf when no journal knows of it. Returns whether there was something. */
 export async function recoverResolvConf(path = '/etc/resolv.conf'): Promise<boolean> {
@@ -38,10 +40,10 @@ export async function isSameFile(one: string, other: string): Promise<boolean> {
   return a !== undefined && b !== undefined && a.dev === b.dev && a.ino === b.ino;
 }
 
-/** Writes a file that keeps its inode; makes it (0644) where there is none. @throws system codes */
+/** Writes a file that keeps its inode and mode; makes it, readable for all, where there is none. @throws system codes */
 export async function writeInPlace(path: string, text: string): Promise<void> {
   const file = await open(path, 'r+').catch((cause: unknown) => {
-    if (codeOf(cause) === 'ENOENT') return open(path, 'w+', 0o644);
+    if (codeOf(cause) === 'ENOENT') return makeReadable(path);
     throw cause;
   });
   try {
@@ -49,6 +51,13 @@ export async function writeInPlace(path: string, text: string): Promise<void> {
   } finally {
     await file.close();
   }
+}
+
+/** The umask of a daemon takes bits from the mode given to open(2), but not from that of fchmod(2). */
+async function makeReadable(path: string): Promise<FileHandle> {
+  const file = await open(path, 'w+');
+  await file.chmod(READABLE);
+  return file;
 }
 
 /** One write that is never shorter than what was there, then the cut: no reader sees an empty file. */

@@ -3,7 +3,7 @@
  * at reboot, its undo is one umount, and the file below keeps its inode and content, be it a symbolic link's target
  * or itself a mount in a container. Where mounting is not permitted, the file is edited in place, a backup beside it.
  */
-import { open, readFile, stat, writeFile, type FileHandle } from 'node:fs/promises';
+import { chmod, open, readFile, stat, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CzError, messageOf } from '../base/errors.js';
 import { exec } from '../base/exec.js';
@@ -14,6 +14,7 @@ import {
   BACKUP_SUFFIX,
   isSameFile,
   overwrite,
+  READABLE,
   recoverResolvConf,
   targetOf,
   textOf,
@@ -118,7 +119,8 @@ async function mountOver(state: State, target: string): Promise<Placed | undefin
   const howToUndo = `umount ${state.path}`;
   const text = textFor(state, howToUndo);
   await note(state, 'the file for resolv.conf', { kind: 'remove', path: state.ownPath });
-  await writeFile(state.ownPath, text, { mode: 0o644 });
+  await writeFile(state.ownPath, text);
+  await chmod(state.ownPath, READABLE); // every program reads it, whatever our umask
   await note(state, 'resolv.conf', { kind: 'unmount', path: target, marker: MARKER });
   try {
     await exec(['mount', '--bind', state.ownPath, target]);
