@@ -16,12 +16,11 @@ import {
 import { CzError } from '../base/errors.js';
 
 /**
- * Where a session's address may lie: the benchmark range that nobody routes (RFC 2544), private networks (RFC 1918)
- * and shared address space (RFC 6598). A laptop may offer whatever it likes; the route goes into our kernel.
+ * Where a session's address may lie: networks for benchmarks (RFC 2544) and documentation (RFC 5737), which nothing
+ * real uses. A laptop may offer whatever it likes; the route goes into our kernel, and with a private network the
+ * manager's own answers to somebody there would go into a laptop's TUN.
  */
-const PERMITTED = ['198.18.0.0/15', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10'].map(
-  cidr,
-);
+const PERMITTED = ['198.18.0.0/15', '203.0.113.0/24', '198.51.100.0/24', '192.0.2.0/24'].map(cidr);
 
 /** Ranges looked at of an offer, and addresses tried of a range: bounds on what a laptop's offer can cost us. */
 const RANGES_MAX = 16;

@@ -69,9 +69,9 @@ async function greet(options: FrontOptions, carrier: Carrier): Promise<void> {
   options.sessions.attach(accepted.sessionUid, carrier, accepted.hello.streams);
 }
 
-function answer({ ready }: FrontOptions, request: IncomingMessage, response: ServerResponse): void {
+function answer(options: FrontOptions, request: IncomingMessage, response: ServerResponse): void {
   const known = pathOf(request) === '/healthz' && request.method === 'GET';
-  const status = known ? (ready() ? 200 : 503) : 404;
+  const status = known ? (options.ready() ? 200 : 503) : 404;
   response.writeHead(status, { 'content-type': 'text/plain', 'content-length': 0 }).end();
 }
 

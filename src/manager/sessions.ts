@@ -135,7 +135,7 @@ class SessionTable implements Sessions {
     const open = [...this.#entries.values()].filter(({ session }) => session !== undefined).length;
     if (open >= SESSIONS_MAX)
       throw new CzError('SESSIONS_FULL', `this manager holds ${SESSIONS_MAX} sessions already`);
-    const { uid = '', name } = entry.resource.metadata;
+    const { uid, name } = entry.resource.metadata;
     const address = this.#pool.acquire({
       ranges: hello.addressRanges,
       ...(hello.preferredAddress === undefined ? {} : { preferred: hello.preferredAddress }),
@@ -214,7 +214,7 @@ class SessionTable implements Sessions {
 
   /** Deletes the resource of exactly this UID; the watch then ends the session. */
   #remove(entry: Entry, why: string): void {
-    const { name = '', uid = '' } = entry.resource.metadata;
+    const { name, uid } = entry.resource.metadata;
     this.#options.log.info('session removed', { session: name, why });
     this.#options.api
       .remove(sessionPath(this.#options.config.namespace, name), { uid })

@@ -17,12 +17,12 @@ const WINDOW_MAX_BYTES = 8 * 1024 * 1024;
 const WINDOW_FIRST_BYTES = 512 * 1024;
 /** The standing queue that is allowed: a part of the base round trip, within bounds, in ms. Our choice, measured. */
 const TARGET_PART = 0.12;
-const TARGET_MIN_MS = 2;
+const TARGET_MIN_MS = 3;
 const TARGET_MAX_MS = 8;
-/** An interval is a round trip, at least this long (our choice: a few time slices of a busy machine) … */
-const INTERVAL_MIN_MS = 12;
+/** An interval is a round trip, at least this long (our choice: many time slices of a busy machine; CoDel's is 100) … */
+const INTERVAL_MIN_MS = 50;
 /** … and has at least so many samples. */
-const SAMPLES_MIN = 6;
+const SAMPLES_MIN = 8;
 /** Growth an interval: until a queue was seen; below half the target; below the target. */
 const GROW_START = 2;
 const GROW_FAST = 1.25;
