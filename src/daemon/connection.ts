@@ -334,7 +334,7 @@ function tuneRequests(socket: Socket): void {
 const NO_OFFLOADS = { checksum: false, tso4: false, tso6: false, tsoEcn: false, uso: false };
 
 /** Returns what loadAccess needs of a request. */
-export function accessOptions({ invoker, kubeconfig, context }: ConnectParams) {
+function accessOptions({ invoker, kubeconfig, context }: ConnectParams) {
   return {
     invoker,
     ...(kubeconfig === undefined ? {} : { kubeconfig }),
