@@ -24,7 +24,7 @@ async function main(): Promise<void> {
   log.info('starting', { version: VERSION, pod: config.pod, node: process.version });
   makeTunDevice();
   const stop = new AbortController();
-  const api = openApi(await inClusterAccess(process.env));
+  const api = openApi(await inClusterAccess(process.env), { tune });
   const key = createKeyPair();
   const nat = createNftablesEngine({ log, setForwarding });
   const { mtu } = await nat.prepare(config);
