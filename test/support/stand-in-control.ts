@@ -37,13 +37,28 @@ function status(): Status {
   };
 }
 
+/** As the daemon does: one that could not connect has nothing to do. */
+function fail(error: CzError): never {
+  end();
+  throw error;
+}
+
+function end(): void {
+  setImmediate(() => void server.close().then(() => process.exit(0)));
+}
+
 const server = await openControlServer({
   path: CONTROL_SOCKET,
   authorize: createAccess(() => params?.invoker),
   handlers: {
     async connect(wanted, call) {
       call.emit({ kind: 'started', step: 'session', text: 'asking the cluster' });
-      if (wanted.context === 'broken') throw new CzError('API_UNREACHABLE', 'no answer', { hint: 'look' });
+      if (wanted.context === 'slow') {
+        await new Promise((resolve) => call.signal.addEventListener('abort', resolve));
+        return fail(new CzError('INTERRUPTED', 'connecting was interrupted'));
+      }
+      if (wanted.context === 'broken')
+        return fail(new CzError('API_UNREACHABLE', 'no answer', { hint: 'look' }));
       if (params !== undefined && wanted.context === 'other')
         throw new CzError('OTHER_CONTEXT', 'connected to "shop-dev", not to "other"', {
           hint: 'cz disconnect',
@@ -56,7 +71,7 @@ const server = await openControlServer({
     },
     async disconnect() {
       const context = status().context;
-      setImmediate(() => void server.close().then(() => process.exit(0)));
+      end();
       return { wasConnected: params !== undefined, context, leftovers: [] };
     },
     status: async () => status(),

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { exec } from '../../src/base/exec.js';
+import { integer, map, object, text } from '../../src/base/shape.js';
 import { RESULTS } from '../../src/control/schema.js';
 import { COMMANDS } from '../../src/cli/commands.js';
 import { buildBundles, type Bundles } from '../support/bundles.js';
@@ -19,6 +20,9 @@ import {
   type PrivateLaptop,
   type RunOptions,
 } from '../support/private-laptop.js';
+
+/** Whom a connect named. */
+const ofInvoker = object({ invoker: object({ uid: integer(), user: text(), env: map(text()) }) });
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const NOBODY = 65_534;
@@ -193,6 +197,48 @@ test('a CMD that is missing is 127, and a signal to cz reaches CMD', async () =>
   await laptop.run(['sh', '-c', 'kill -TERM $(ps -o ppid= -p "$(cat /run/cmd)")']);
   const [code]: unknown[] = await ended;
   assert.equal(code, 9);
+  assert.equal(await stateOf(), 'disconnected');
+});
+
+test('an interrupted connect is 130, a failed one has its code and leaves no daemon', async () => {
+  const child = laptop.start([process.execPath, bundles.cz, 'connect', '--context', 'slow']);
+  await eventually('the daemon listens', () => exists('/run/cz/cz.sock'));
+  const ended = once(child, 'exit');
+  await laptop.run(['sh', '-c', `kill -INT $(ps -eo pid=,args= | awk '/[c]ontext slow/ {print $1}')`]);
+  const [code]: unknown[] = await ended;
+  assert.equal(code, 130);
+  const failed = await cz(['connect', '--context', 'broken']);
+  assert.deepEqual([failed.exitCode, failed.stderr], [1, 'cz: error: no answer\ncz: hint: look\n']);
+});
+
+/** A user with sudo, in a private copy of /etc, on a terminal: what is typed there, and what it shows. */
+async function onTerminal(words: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const setUp = `cp -a /etc /run/etc && mount --bind /run/etc /etc
+    echo 'ada:x:4242:4242::/run/home:/bin/sh' >> /etc/passwd
+    echo 'ada:*:19000:0:99999:7:::' >> /etc/shadow
+    echo 'ada ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/ada && chmod 440 /etc/sudoers.d/ada
+    mkdir -p /run/home && chown 4242:4242 /run/home`;
+  assert.equal((await laptop.run(['sh', '-ec', `[ -e /run/etc ] || { ${setUp}; }`])).exitCode, 0);
+  const line = [process.execPath, bundles.cz, ...words].map((word) => `'${word}'`).join(' ');
+  return laptop.run(['script', '-qec', line, '/dev/null'], { uid: 4242, env, cwd: '/run/home' });
+}
+
+test('without root, on a terminal: cz calls sudo itself, and what the user’s shell had set is not lost', async () => {
+  const { exitCode, stdout } = await onTerminal(['connect', '-n', 'shop'], {
+    KUBECONFIG: '/run/home/config',
+  });
+  assert.equal(exitCode, 0, stdout);
+  assert.match(stdout, /connected to "shop-dev"/);
+  const { invoker } = ofInvoker(JSON.parse((await laptop.run(['cat', '/run/params.json'])).stdout));
+  assert.deepEqual([invoker.uid, invoker.user, invoker.env['KUBECONFIG']], [4242, 'ada', '/run/home/config']);
+  assert.equal((await cz(['disconnect'], { uid: 4242 })).exitCode, 0);
+});
+
+test('without root, on a terminal: connect -- CMD runs CMD as the user, in their environment, and disconnects', async () => {
+  const script = 'id -u; echo "$WISH"; exit 6';
+  const { exitCode, stdout } = await onTerminal(['connect', '--', 'sh', '-c', script], { WISH: 'kept' });
+  assert.equal(exitCode, 6);
+  assert.match(stdout, /4242\r?\nkept\r?\n$/);
   assert.equal(await stateOf(), 'disconnected');
 });
 
