@@ -14,8 +14,8 @@ import type { Cluster, SuiteLaptop } from '../cluster/harness/cluster.js';
 /** The repository's folder. */
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** The built command line. */
-export const CZ = path.join(ROOT, 'dist/cz.js');
+/** The built command line; CZ_TEST_PROGRAM names another one. */
+export const CZ = process.env['CZ_TEST_PROGRAM'] || path.join(ROOT, 'dist/cz.js');
 
 /** What a run of cz gave. */
 export interface Outcome {

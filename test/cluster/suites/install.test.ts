@@ -257,6 +257,7 @@ test('a user without rights is told which one, on what, and nothing is left half
 });
 
 test('a namespace of somebody else: a quota is the cause told, and uninstall empties it of cz and lets it stand', async () => {
+  succeeded(await cz('uninstall'));
   await cluster.kubectl(['create', 'namespace', 'cz-adopted']);
   try {
     await cluster.kubectl(['create', 'quota', 'none', '--hard=pods=0', '-n', 'cz-adopted']);
@@ -281,6 +282,7 @@ test('a namespace of somebody else: a quota is the cause told, and uninstall emp
 });
 
 test('a namespace whose owner set another PodSecurity level is not changed behind their back', async () => {
+  succeeded(await cz('uninstall'));
   await cluster.kubectl(['create', 'namespace', 'cz-strict']);
   try {
     const level = 'pod-security.kubernetes.io/enforce=restricted';

@@ -215,6 +215,8 @@ const OWN = { skip: cluster.own ? false : 'needs the tests’ own cluster' };
 test('a user with just the role for connecting connects and disconnects', OWN, async () => {
   const connected = await cz(laptop, await cluster.user(USER, [GROUP]), 'connect');
   assert.equal(connected.exitCode, 0, connected.stderr);
+  const { stdout } = await laptop.run([process.execPath, CZ, 'status', '-o', 'json']);
+  assert.match(stdout, /"state": ?"connected"/);
   const { exitCode, stderr } = await laptop.run([process.execPath, CZ, 'disconnect']);
   assert.equal(exitCode, 0, stderr);
 });
