@@ -3,8 +3,17 @@
  * resolver ("outside"), or nobody (a negative answer made here). DESIGN decision 8 says why: `svc.ns` for every
  * namespace, bare `svc` for the connected ones, and everything that was the laptop's stays the laptop's.
  */
-import { cidr, holds, type Cidr } from '../base/cidr.js';
-import { CLASS_IN, isWithin, labelsOf, lowerName, nameOfLabels, parseName, type WireName } from './wire.js';
+import { holds, parseCidr, type Cidr } from '../base/cidr.js';
+import {
+  CLASS_IN,
+  isWithin,
+  labelsOf,
+  lowerName,
+  nameOfLabels,
+  parseName,
+  ROOT,
+  type WireName,
+} from './wire.js';
 import { isPublicTld } from './tlds.js';
 
 export interface NamePolicy {
@@ -50,17 +59,19 @@ const ZONE_TYPES = new Set([2, 6, 43, 48]);
 const SERVICE_NAME = /^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
 const OUTSIDE: Route = { kind: 'outside' };
 const NEGATIVE: Route = { kind: 'negative' };
+/** What nearly every cluster is called. */
+const DEFAULT_ZONE: WireName = '\x07cluster\x05local\0';
 const REVERSE_ZONE: WireName = '\x07in-addr\x04arpa\0';
 
-/** Returns the policy's judge. Namespaces and domains that are no DNS names are left out. */
+/** Returns the policy's judge. Namespaces, domains and networks that are none, or claim too much, are left out. */
 export function createNames(policy: NamePolicy): Names {
-  const clusterZone = lowerName(parseName(policy.clusterDomain) ?? '\x07cluster\x05local\0');
+  const clusterZone = zoneOfCluster(policy.clusterDomain);
   const context: Context = {
     clusterZone,
     serviceZone: `\x03svc${clusterZone}`,
     namespaces: new Set(policy.namespaces.filter((name) => SERVICE_NAME.test(name))),
     connected: policy.connected.filter((name) => SERVICE_NAME.test(name)),
-    networks: policy.networks.map((network) => cidr(network)),
+    networks: clusterNetworks(policy.networks),
     laptopZones: policy.laptopDomains.flatMap((domain) => lowerName(parseName(domain) ?? '') || []),
   };
   return {
@@ -68,6 +79,21 @@ export function createNames(policy: NamePolicy): Names {
     shared: [...context.namespaces].filter((namespace) => isShared(context, namespace)),
     classify: (name, type, klass) => (klass === CLASS_IN ? classify(context, name, type) : OUTSIDE),
   };
+}
+
+/**
+ * Returns the IPv4 networks among these that a cluster may have; the names of a network shorter than /8 are not all the
+ * cluster's, whatever it says (our choice: 10.0.0.0/8 is the largest private one, RFC 1918 §3).
+ */
+export function clusterNetworks(networks: readonly string[]): Cidr[] {
+  return networks.flatMap((network) => parseCidr(network) ?? []).filter(({ prefix }) => prefix >= 8);
+}
+
+/** The root or a public top-level domain is nobody's cluster: it would take the laptop's names along. */
+function zoneOfCluster(domain: string): WireName {
+  const zone = lowerName(parseName(domain) ?? ROOT);
+  const [label = '', ...above] = labelsOf(zone);
+  return label === '' || (above.length === 0 && isPublicTld(label)) ? DEFAULT_ZONE : zone;
 }
 
 interface Context {

@@ -104,6 +104,27 @@ test('a link gets no more domains than systemd-resolved takes, the connected nam
   assert.deepEqual(domains.slice(0, 4), ['n999.svc.cluster.local', '~cluster.local', '~svc', '~n999']);
 });
 
+test('what is no plain domain gets into no file and onto no command line', () => {
+  const bad = ['x\nnameserver 192.0.2.66', '-x', '--help', 'a b', 'a;b', '~.', '', 'a..b', '$(x)'];
+  const policy = {
+    clusterDomain: 'cluster.local',
+    namespaces: bad,
+    connected: bad,
+    networks: bad,
+    laptopDomains: [],
+  };
+  const plan = planTarget({ server: '198.18.255.53', interfaceName: 'cz0', policy });
+  assert.deepEqual([plan.searchDomains, plan.routedDomains], [[], ['cluster.local', 'svc']]);
+  const evil = {
+    ...policy,
+    clusterDomain: 'x\nnameserver 192.0.2.66',
+    connected: ['shop'],
+    namespaces: ['shop'],
+  };
+  const worse = planTarget({ server: '198.18.255.53', interfaceName: 'cz0', policy: evil });
+  assert.deepEqual([worse.searchDomains, worse.routedDomains], [[], ['svc', 'shop']]);
+});
+
 const zones: readonly [string, string[]][] = [
   ['10.96.0.0/16', ['96.10.in-addr.arpa']],
   ['10.0.0.0/8', ['10.in-addr.arpa']],

@@ -89,6 +89,15 @@ test('another cluster domain is followed, even below a domain of the laptop', ()
   assert.equal(judge('wiki.intra.example', 1, given), 'outside');
 });
 
+test('a cluster that claims the root, a public domain, or every address gets none of them', () => {
+  for (const clusterDomain of ['.', '', 'com', 'local', 'a..b']) {
+    assert.equal(judge('www.example.com', 1, { clusterDomain }), 'outside');
+    assert.equal(judge('web.orders', 1, { clusterDomain }), 'web.orders.svc.cluster.local');
+  }
+  const networks = ['0.0.0.0/0', '::/0', 'nonsense'];
+  assert.equal(judge('1.113.0.203.in-addr.arpa', 12, { networks }), 'outside');
+});
+
 test('bare names are the outside’s when no namespace is connected', () => {
   assert.equal(judge('web', 1, { connected: [] }), 'outside');
 });
