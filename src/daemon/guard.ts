@@ -5,6 +5,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, readFileSync, readdirSync } from 'node:fs';
 import { lstat, mkdir } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -21,6 +22,8 @@ const BUSY = 75;
 const START_TIMEOUT_MS = 10_000;
 /** What a daemon may say at its start, in bytes. */
 const SAID_LIMIT_BYTES = 64 * 1024;
+/** asm-generic/fcntl.h */
+const O_CLOEXEC = 0o2_000_000;
 
 /**
  * 1. Take the lock (descriptor 9; the daemon inherits it, so that it is held as long as either lives) and begin a
@@ -62,6 +65,7 @@ export interface GuardOptions {
  */
 export async function startDaemon(options: GuardOptions): Promise<'ready' | 'busy'> {
   await makeRunDir();
+  closeInherited();
   const { owner } = options;
   const { daemon = bundle('daemon.js'), undo = bundle('undo.js') } = options;
   const values = [
@@ -79,6 +83,22 @@ export async function startDaemon(options: GuardOptions): Promise<'ready' | 'bus
     stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
   });
   return awaitReady(guard);
+}
+
+/**
+ * Closes what this process got from its parents beyond the standard streams: guard and daemon would keep it open, and
+ * whoever reads the other end would wait for them. Node's own descriptors close on exec, so those tell themselves apart.
+ */
+function closeInherited(): void {
+  for (const name of readdirSync('/proc/self/fd').filter((fd) => Number(fd) > 2)) {
+    try {
+      const [, flags = ''] =
+        /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${name}`, 'utf8')) ?? [];
+      if ((parseInt(flags, 8) & O_CLOEXEC) === 0) closeSync(Number(name));
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT' && codeOf(error) !== 'EBADF') throw error; // closed meanwhile: that of readdir
+    }
+  }
 }
 
 /** The daemon's environment: the machine's, nothing of the caller's. */
