@@ -30,8 +30,8 @@ const PROGRAMS = {
 export async function prepare() {
   needNode();
   needPrograms();
-  if (!isFresh('node_modules/.package-lock.json', 'package-lock.json'))
-    run('installing npm packages', ['npm', 'ci']);
+  installPackages('.');
+  installPackages('agent-image');
   run('building the addon', [process.execPath, 'native/build.mjs']);
   run('building the bundles', [process.execPath, 'scripts/build.mjs']);
 }

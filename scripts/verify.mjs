@@ -29,7 +29,9 @@ async function main() {
   process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
 }
 
-main().finally(() => {
+try {
+  await main();
+} finally {
   if (existsSync(`${root}node_modules`))
     spawnSync('npm', ['run', '--silent', 'cluster', '--', 'down'], { cwd: root, stdio: 'inherit' });
-});
+}
