@@ -104,17 +104,18 @@ function formatZsh(commands: readonly CommandSpec[]): string {
   const cases = commands.map((spec) => {
     const flags = flagsOf(spec).flatMap((flag) => zshFlag(flag));
     const args = (spec.args ?? []).map(({ name, choices }) => `'1:${name}:(${choices.join(' ')})'`);
-    const command = spec.takesCommand === true ? [`'*::command:_normal'`] : [];
+    const command =
+      spec.takesCommand === true ? [`'(-)1:command:_command_names -e' '*::arguments:_normal'`] : [];
     return `    ${spec.name}) _arguments -s ${[...flags, ...args, ...command].join(' ')} ;;`;
   });
   return `#compdef cz kubectl-cz
 _cz() {
-  local -a commands
-  commands=(
+  local -a cz_commands
+  cz_commands=(
 ${names.join('\n')}
   )
   if (( CURRENT == 2 )); then
-    _describe 'command' commands
+    _describe 'command' cz_commands
     return
   fi
   local command=$words[2]
