@@ -132,8 +132,8 @@ export interface LaptopState {
 
 const LOOKS: Readonly<Record<keyof LaptopState, readonly string[]>> = {
   links: ['ip', '-brief', 'link'],
-  addresses: ['ip', '-brief', 'address'],
-  routes: ['ip', 'route', 'show', 'table', 'all'],
+  addresses: ['ip', '-4', '-brief', 'address'],
+  routes: ['ip', '-4', 'route', 'show', 'table', 'all'],
   rules: ['ip', 'rule'],
   firewall: ['nft', 'list', 'ruleset'],
   resolver: [
@@ -168,6 +168,17 @@ export async function laptopState(laptop: SuiteLaptop): Promise<LaptopState> {
     ],
   );
   return { links, addresses, routes, rules, firewall, resolver, mounts, sysctls, runFolder };
+}
+
+/** Fails where the laptop's state is not what it was, naming the lines that differ. */
+export async function assertAsBefore(laptop: SuiteLaptop, before: LaptopState): Promise<void> {
+  const now: Partial<Record<string, string>> = { ...(await laptopState(laptop)) };
+  const differing = Object.entries(before).flatMap(([what, text]: [string, string]) => {
+    const [was, is] = [text.split('\n'), (now[what] ?? '').split('\n')];
+    const gone = was.filter((line) => !is.includes(line)).map((line) => `${what} - ${line}`);
+    return [...gone, ...is.filter((line) => !was.includes(line)).map((line) => `${what} + ${line}`)];
+  });
+  assert.deepEqual(differing, []);
 }
 
 /** Returns a field of objects in the cluster: `field(cluster, 'pods -n shop -l app=web', '{.items[*].status.podIP}')`. */
