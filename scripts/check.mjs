@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
+/** @type {readonly (readonly [name: string, argv: readonly string[]])[]} */
 const CHECKS = [
   ['format', ['prettier', '--check', '--log-level', 'warn', '.']],
   ['lint', ['oxlint', '--type-aware', '--deny-warnings', 'src', 'test', 'agent-image', 'scripts', 'native']],
