@@ -43,6 +43,8 @@ export interface Options {
   text(name: string): string | undefined;
   list(name: string): readonly string[];
   flag(name: string): boolean;
+  /** True for `--name`, false for `--no-name`, undefined for neither. */
+  toggle(name: string): boolean | undefined;
 }
 
 /** How this program was called. */

@@ -87,6 +87,7 @@ const INSTALL: CommandSpec = {
     { flags: '--allow-group <group>', does: 'members of this group may connect', repeat: true },
     { flags: '--also-route <net>', does: 'a CIDR that laptops may reach through the manager', repeat: true },
     { flags: '--node-addresses', does: 'laptops may reach the addresses of nodes' },
+    { flags: '--no-node-addresses', does: 'laptops may not (the default)' },
   ],
   load: () => import('./install-command.js'),
 };

@@ -21,7 +21,7 @@ export async function run({ invocation, options, ui, signal }: CommandContext): 
       onlyNamespaces: onlyNamespaces?.split(',').filter((name) => name !== ''),
       allowGroups: given(options.list('allow-group')),
       alsoRoute: given(options.list('also-route')),
-      nodeAddresses: options.flag('node-addresses') || undefined,
+      nodeAddresses: options.toggle('node-addresses'),
     },
     { progress: (line) => ui.note(line), print: (text) => ui.answer(text) },
   );

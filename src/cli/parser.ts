@@ -91,6 +91,10 @@ function toOptions(values: Readonly<Record<string, unknown>>): Options {
       return Array.isArray(value) ? value.filter((entry): entry is string => typeof entry === 'string') : [];
     },
     flag: (name) => valueOf(name) === true,
+    toggle(name) {
+      const value = valueOf(name);
+      return typeof value === 'boolean' ? value : undefined;
+    },
   };
 }
 

@@ -40,6 +40,11 @@ test('options by short and long name, repeated ones in order', () => {
   assert.deepEqual(options.list('never-route'), []);
 });
 
+test('a switch that can be turned off again: on, off, not said', () => {
+  const said = (...words: readonly string[]) => parse('install', ...words).options.toggle('node-addresses');
+  assert.deepEqual([said('--node-addresses'), said('--no-node-addresses'), said()], [true, false, undefined]);
+});
+
 test('everything after -- is the command, also what looks like an option or another --', () => {
   const { command, options } = parse('connect', '-q', '--', 'curl', '--help', '--', '-n', '');
   assert.deepEqual(command, ['curl', '--help', '--', '-n', '']);
