@@ -40,7 +40,7 @@ export interface Carrier {
   readonly receivedBytes: number;
   /** Replaces the listener. Without one (`undefined`) nothing is read from the network. */
   listen(listener: CarrierListener | undefined): void;
-  /** Sends a close frame behind what was sent and ends the socket within a second. Idempotent. */
+  /** Sends a close frame behind what was sent and ends the socket within half a second. Idempotent. */
   close(code: number, reason: string): void;
   /** Ends the socket at once. Idempotent. */
   terminate(): void;

@@ -5,6 +5,7 @@
 import type { Flow } from './frame.js';
 import type { InFlow } from './inflow.js';
 import type { OutFlow } from './outflow.js';
+import { STATE, type ResumePoint } from './resume.js';
 
 /** opening: ours, unanswered · offered: the peer's, unanswered · open · over: no frame of it is sent or taken any more. */
 export type Phase = 'opening' | 'offered' | 'open' | 'over';
@@ -67,5 +68,17 @@ export class Channel {
     if (this.phase === 'over' || this.phase === 'offered') return false;
     if (this.dueOpen || this.dueOpened || this.dueCredit || this.datagrams.length > 0) return true;
     return this.phase === 'open' && (this.out.sendable > 0 || this.out.endDue);
+  }
+
+  /** What to tell a peer that resumes. PROTOCOL.md §7 */
+  get resumePoint(): ResumePoint {
+    const opened = this.phase === 'open' ? STATE.opened : 0;
+    const ended = this.in.ended ? STATE.ended : 0;
+    return [this.id, this.in.received, this.in.limit, opened + ended];
+  }
+
+  dropDatagrams(): void {
+    this.datagrams.length = 0;
+    this.datagramBytes = 0;
   }
 }

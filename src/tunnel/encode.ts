@@ -27,6 +27,7 @@ export function sizeOfFrame(frame: Frame): number {
     case 'reset':
       return HEAD_BYTES + 1 + Buffer.byteLength(frame.code);
     case 'datagram':
+    default:
       return DATAGRAM_HEAD_BYTES + frame.bytes.length;
   }
 }
@@ -51,7 +52,8 @@ export function encodeFrame(arena: Buffer, at: number, frame: Frame): number {
       return arena.writeUIntBE(frame.offset, head(arena, at, FRAME.end, frame.id), 6);
     case 'reset':
       return shortText(arena, head(arena, at, FRAME.reset, frame.id), frame.code);
-    case 'datagram': {
+    case 'datagram':
+    default: {
       const length = head(arena, at, FRAME.datagram, frame.id);
       const behind = arena.writeUInt32BE(frame.bytes.length, length);
       return behind + frame.bytes.copy(arena, behind);

@@ -30,12 +30,17 @@ export type { ResumePoint } from './resume.js';
 /** Bytes that the socket may hold back before control gives the websocket up (our choice: several times what acks, pongs and replies come to). */
 const BACKLOG_MAX_BYTES = 4 * 1024 * 1024;
 
+/** What a peer does wrong (PROTOCOL.md §1); any other error is this end's own. */
+const VIOLATIONS = new Set(['MALFORMED', 'FLOW_CONTROL', 'BUSY']);
 /** What a peer says that knows no streams of ours (PROTOCOL.md §7). */
 const NOTHING_KNOWN: readonly ResumePoint[] = [[0, 0, 0, 0]];
 
 /** Where packets come from and go to; a TunDevice fits. */
 export interface PacketPort {
-  /** Fills the arena with packet records from `offset` and returns their bytes; after 0 the listener is called once when some wait. */
+  /**
+   * Fills the arena with packet records from `offset` on and returns their bytes. 0: none waits that fits, and the
+   * listener will be called once when some do (or soon, where one waits that does not fit).
+   */
   take(arena: Buffer, offset: number): number;
   /** Takes records; valid during the call only. @throws MALFORMED if their framing is broken */
   write(records: Buffer): void;
@@ -239,8 +244,8 @@ class TunnelLink implements Link {
 
   #packetSource(packets: PacketPort): Source {
     return {
-      fill: (arena) => {
-        const length = packets.take(arena, 1);
+      fill: (arena, wanted) => {
+        const length = this.#takePackets(packets, arena, wanted);
         if (length === 0) return 0;
         arena[0] = KIND.packets;
         return length + 1;
@@ -249,10 +254,22 @@ class TunnelLink implements Link {
     };
   }
 
+  /** Takes about as much as is wanted; a packet longer than that goes alone. */
+  #takePackets(packets: PacketPort, arena: Buffer, wanted: number): number {
+    try {
+      return packets.take(arena.subarray(0, wanted), 1) || packets.take(arena, 1);
+    } catch (error) {
+      const code = error instanceof CzError ? error.code : 'FAILED';
+      this.#options.log.error('no packets can be taken any more', { cause: messageOf(error), code });
+      this.#endCurrent(CLOSE.leaving, code);
+      return 0;
+    }
+  }
+
   #muxSource(): Source {
     const { writer } = this.#mux;
     return {
-      fill: (arena) => writer.fill(arena),
+      fill: (arena, wanted) => writer.fill(arena, wanted),
       sent: (total, length) => {
         writer.sent(total);
         this.#countSent(length);
@@ -280,6 +297,7 @@ class TunnelLink implements Link {
       case KIND.pong:
         this.#takePong(way, decodePing(message));
         break;
+      case undefined:
       default:
         throw new CzError('MALFORMED', 'a binary message of no known kind');
     }
@@ -334,8 +352,10 @@ class TunnelLink implements Link {
       take();
     } catch (error) {
       const code = error instanceof CzError ? codeFromReason(error.code) : '';
-      this.#options.log.warn('the websocket is closed for a violation', { code, cause: messageOf(error) });
-      this.#end(way, CLOSE.violation, code === '' ? 'FAILED' : code);
+      const violation = VIOLATIONS.has(code);
+      const what = violation ? 'the other end violated the protocol' : 'taking a message failed';
+      this.#options.log.warn(what, { code, cause: messageOf(error) });
+      this.#end(way, violation ? CLOSE.violation : CLOSE.leaving, code === '' ? 'FAILED' : code);
     }
   }
 

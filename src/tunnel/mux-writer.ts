@@ -29,7 +29,10 @@ export class MuxWriter implements Source {
   #filled = new Map<Channel, Sent>();
 
   /** `wake`: something waits to be sent. `advance`: the peer has the channel's bytes up to here, and its end if `ended`. */
-  constructor(options: { wake(): void; advance(channel: Channel, offset: number, ended: boolean): void }) {
+  constructor(options: {
+    readonly wake: () => void;
+    readonly advance: (channel: Channel, offset: number, ended: boolean) => void;
+  }) {
     this.#wake = options.wake;
     this.#advance = options.advance;
   }
@@ -62,19 +65,9 @@ export class MuxWriter implements Source {
     this.#filled = new Map();
   }
 
-  fill(arena: Buffer): number {
+  fill(arena: Buffer, wanted: number): number {
     if (this.#replies.length === 0 && this.#queue.length === 0) return 0;
-    arena[0] = KIND.mux;
-    let at = this.#fillReplies(arena, 1);
-    for (let channel = this.#queue[0]; channel !== undefined; channel = this.#queue[0]) {
-      const behind = this.#fillChannel(channel, arena, at);
-      if (behind === undefined) break;
-      at = behind;
-      this.#queue.shift();
-      channel.queued = channel.hasFrames;
-      if (channel.queued) this.#queue.push(channel);
-    }
-    return at === 1 ? 0 : at;
+    return this.#fill(arena.subarray(0, wanted)) || this.#fill(arena);
   }
 
   sent(total: number): void {
@@ -96,6 +89,21 @@ export class MuxWriter implements Source {
     const acked = this.#unacked.slice(0, count);
     this.#unacked = this.#unacked.slice(count);
     for (const { channel, offset, ended } of acked) this.#advance(channel, offset, ended);
+  }
+
+  /** Writes one message; 0: not even the first frame fits. */
+  #fill(arena: Buffer): number {
+    arena[0] = KIND.mux;
+    let at = this.#fillReplies(arena, 1);
+    for (let channel = this.#queue[0]; channel !== undefined; channel = this.#queue[0]) {
+      const behind = this.#fillChannel(channel, arena, at);
+      if (behind === undefined) break;
+      at = behind;
+      this.#queue.shift();
+      channel.queued = channel.hasFrames;
+      if (channel.queued) this.#queue.push(channel);
+    }
+    return at === 1 ? 0 : at;
   }
 
   #fillReplies(arena: Buffer, at: number): number {

@@ -15,14 +15,10 @@ import { ID_MAX, REFUSAL_MAX_BYTES, STREAMS_MAX, TARGET_MAX_BYTES, type Flow, ty
 import { InFlow, WindowBudget } from './inflow.js';
 import { MuxWriter } from './mux-writer.js';
 import { parseTarget, truncate, waitingUser, type Offer } from './offer.js';
-import { OutFlow } from './outflow.js';
+import { KeptBudget, OutFlow } from './outflow.js';
 import { STATE, type ResumePoint } from './resume.js';
 import { MuxStream } from './stream.js';
 
-/** Bytes that all streams of a link keep for sending (our choice: as all windows together). */
-const KEPT_MAX_BYTES = 64 * 1024 * 1024;
-/** What a stream may keep even then, so that none starves. */
-const KEPT_LEAST_BYTES = 16 * 1024;
 /** How long `open` waits for its answer (our choice: longer than a cut that is mended). */
 const OPEN_TIMEOUT_MS = 90_000;
 /** Replies that may wait to be sent: a peer that opens and never reads is cut off (our choice: every stream once). */
@@ -53,8 +49,7 @@ export class Mux {
   #nextId: number;
   /** Highest id of the peer's that was opened. */
   #seen = 0;
-  /** Bytes kept by all streams for sending. */
-  #kept = 0;
+  readonly #kept = new KeptBudget();
 
   constructor(options: MuxOptions) {
     this.#options = options;
@@ -91,13 +86,8 @@ export class Mux {
 
   /** What to tell the peer that resumes. PROTOCOL.md §7 */
   resumePoints(): ResumePoint[] {
-    const points: ResumePoint[] = [[0, this.#seen, this.#lastId(), 0]];
-    for (const channel of this.#channels.values()) {
-      const opened = channel.phase === 'open' ? STATE.opened : 0;
-      const ended = channel.in.ended ? STATE.ended : 0;
-      points.push([channel.id, channel.in.received, channel.in.limit, opened + ended]);
-    }
-    return points;
+    const channels = [...this.#channels.values()];
+    return [[0, this.#seen, this.#lastId(), 0], ...channels.map((channel) => channel.resumePoint)];
   }
 
   /** A websocket is there, and the peer says where its streams are. @throws MALFORMED */
@@ -119,16 +109,13 @@ export class Mux {
   detach(): void {
     this.#attached = false;
     this.writer.clear();
-    for (const channel of this.#channels.values()) {
-      channel.datagrams.length = 0;
-      channel.datagramBytes = 0;
-    }
+    for (const channel of this.#channels.values()) channel.dropDatagrams();
   }
 
   /** Ends all streams for good. */
   close(): void {
     this.#closed = true;
-    for (const channel of [...this.#channels.values()]) this.#end(channel, 'CLOSED', 'the link was closed');
+    for (const channel of this.#channels.values()) this.#end(channel, 'CLOSED', 'the link was closed');
   }
 
   #open<T extends ChannelUser>(flow: Flow, target: Json, face: (channel: Channel) => T): Promise<T> {
@@ -305,9 +292,7 @@ export class Mux {
   /** The peer has more of what was sent. */
   #advance(channel: Channel, offset: number, ended: boolean): void {
     if (channel.phase === 'over') return;
-    const before = channel.out.keptBytes;
-    channel.out.acked(offset, ended);
-    this.#kept += channel.out.keptBytes - before;
+    this.#kept.track(channel.out, () => channel.out.acked(offset, ended));
     this.#moved(channel);
     this.#finish(channel);
   }
@@ -334,8 +319,7 @@ export class Mux {
     if (channel.phase === 'over') return;
     channel.phase = 'over';
     channel.in.release();
-    this.#kept -= channel.out.keptBytes;
-    channel.out.forget();
+    this.#kept.track(channel.out, () => channel.out.forget());
     this.#channels.delete(channel.id);
     this.#counts[channel.ours ? 'ours' : 'theirs'] -= 1;
   }
@@ -365,10 +349,10 @@ export class Mux {
     const opened = (state & STATE.opened) !== 0;
     if (channel.phase === 'opening' && opened) this.#takeOpened(channel, limit);
     if (!channel.ours && channel.phase === 'open') channel.dueOpened = !opened;
-    const before = channel.out.keptBytes;
-    if (channel.flow === 'stream') channel.out.resume(received, (state & STATE.ended) !== 0);
-    this.#kept += channel.out.keptBytes - before;
-    channel.out.raise(channel.flow === 'stream' ? limit : 0);
+    if (channel.flow === 'stream') {
+      this.#kept.track(channel.out, () => channel.out.resume(received, (state & STATE.ended) !== 0));
+      channel.out.raise(limit);
+    }
     channel.dueCredit = channel.flow === 'stream' && channel.phase === 'open' && !channel.dueOpened;
     channel.user?.takeRoom();
     this.#finish(channel);
@@ -390,9 +374,7 @@ export class Mux {
   readonly #host = {
     write: (channel: Channel, chunk: Buffer) => {
       if (channel.phase === 'over') return chunk.length; // the reset is on its way to the user
-      const least = KEPT_LEAST_BYTES - channel.out.keptBytes;
-      const length = channel.out.write(chunk, Math.max(KEPT_MAX_BYTES - this.#kept, least));
-      this.#kept += length;
+      const length = this.#kept.write(channel.out, chunk);
       if (length > 0) this.writer.ready(channel);
       return length;
     },

@@ -10,6 +10,31 @@ const AHEAD_BYTES = 64 * 1024;
 /** Most bytes kept: the longest window and what is ahead of it. */
 const KEPT_MAX_BYTES = 8 * 1024 * 1024 + AHEAD_BYTES;
 
+/** Bytes that all streams of a link keep for sending (our choice: as all windows together). */
+const ALL_KEPT_MAX_BYTES = 64 * 1024 * 1024;
+/** What a stream may keep even then, so that none starves. */
+const KEPT_LEAST_BYTES = 16 * 1024;
+
+/** What all streams of a link may keep together. */
+export class KeptBudget {
+  #bytes = 0;
+
+  /** Writes to the flow what it and the budget have room for; returns how much. */
+  write(flow: OutFlow, chunk: Buffer): number {
+    const most = Math.max(ALL_KEPT_MAX_BYTES - this.#bytes, KEPT_LEAST_BYTES - flow.keptBytes);
+    const length = flow.write(chunk, most);
+    this.#bytes += length;
+    return length;
+  }
+
+  /** Runs what may change the bytes that the flow keeps. */
+  track(flow: OutFlow, change: () => void): void {
+    const before = flow.keptBytes;
+    change();
+    this.#bytes += flow.keptBytes - before;
+  }
+}
+
 export class OutFlow {
   readonly #ring = new ByteRing();
   /** First byte kept: all before it is with the peer. */

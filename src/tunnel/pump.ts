@@ -9,15 +9,18 @@ import type { PathWindow } from './window.js';
 
 /** Messages that the carrier may hold at once (our choice: one at the socket, one behind it, one being filled). */
 const ARENAS_MAX = 3;
-/** The least room in a message: the kind byte and the longest record (PROTOCOL.md §4). */
-const MESSAGE_MIN_BYTES = 1 + 4 + 10 + 65_535;
 /** A message holds about this much of the path's time, so that the next one's turn comes soon. Our choice. */
 const MESSAGE_MS = 1;
+/** … but not less than this, so that messages are not all heads (our choice: 13 ms at 10 Mbit/s). */
+const MESSAGE_MIN_BYTES = 16 * 1024;
 
 /** Where messages come from. */
 export interface Source {
-  /** Writes one whole message into the arena and returns its length; 0: nothing waits, the pump is told when it does. */
-  fill(arena: Buffer): number;
+  /**
+   * Writes one whole message into the arena and returns its length, about `wanted` bytes at most; 0: nothing waits,
+   * the pump is told when it does.
+   */
+  fill(arena: Buffer, wanted: number): number;
   /** A message that was filled is with the carrier; `total` is the path's count after it, its own length included. */
   sent(total: number, length: number): void;
 }
@@ -68,12 +71,12 @@ export class Pump {
     if (this.#closed || this.#window.room < 1) return false;
     const arena = this.#arenas.pop() ?? this.#make();
     if (arena === undefined) return false;
-    const limit = this.#window.rate * MESSAGE_MS;
-    const part = arena.subarray(0, Math.min(Math.max(limit, MESSAGE_MIN_BYTES), MESSAGE_LIMIT_BYTES));
+    const rated = this.#window.rate * MESSAGE_MS;
+    const wanted = Math.round(Math.min(Math.max(rated, MESSAGE_MIN_BYTES), MESSAGE_LIMIT_BYTES));
     for (let tried = 0; tried < this.#sources.length; tried += 1) {
       const source = this.#sources[this.#turn];
       this.#turn = (this.#turn + 1) % this.#sources.length;
-      const length = source?.fill(part) ?? 0;
+      const length = source?.fill(arena, wanted) ?? 0;
       if (source !== undefined && length > 0) {
         this.#send(source, arena, length);
         return true;

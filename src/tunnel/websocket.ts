@@ -9,8 +9,8 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { CzError } from '../base/errors.js';
 import { MESSAGE_LIMIT_BYTES, codeFromReason, type Carrier, type CarrierListener } from './carrier.js';
 
-/** A closing websocket gets this long for its close frame (our choice: a round trip of any usable path). */
-const CLOSE_TIMEOUT_MS = 1000;
+/** A closing websocket gets this long for its close frame (our choice: a round trip of nearly any path). */
+const CLOSE_TIMEOUT_MS = 500;
 /** PROTOCOL.md §1. No end of ours fragments; an intermediary may. */
 const MAX_FRAGMENTS = 64;
 /** Bytes read of the answer that refuses an upgrade (our choice: a Kubernetes Status is far shorter). */
@@ -66,7 +66,8 @@ function startUpgrade(options: DialOptions, socket: Duplex): WebSocket {
   return new WebSocket(url, {
     ...COMMON,
     headers: { ...options.headers },
-    createConnection: () => socket as Socket, // Node's http client asks no more of it than a Duplex
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Node's http client asks no more of it than a Duplex
+    createConnection: () => socket as Socket,
     ...(mask === 'zero' ? { generateMask: () => undefined } : {}), // the mask buffer starts as zero
   });
 }

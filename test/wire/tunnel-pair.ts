@@ -32,7 +32,7 @@ export async function openHost(): Promise<WebsocketHost> {
   const sockets = new Set<Duplex>();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
+  const port = portOf(server.address());
   const relay = createTcpServer({ allowHalfOpen: true }, (outer) => {
     const inner = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
     sockets.add(outer).add(inner);
@@ -44,7 +44,7 @@ export async function openHost(): Promise<WebsocketHost> {
   const relays: { up: boolean; down: boolean }[] = [];
   relay.listen(0, '127.0.0.1');
   await once(relay, 'listening');
-  const relayPort = (relay.address() as AddressInfo).port;
+  const relayPort = portOf(relay.address());
   return {
     async dial(options = {}) {
       const accepted = new Promise<[Carrier, Duplex]>((resolve, reject) => {
@@ -78,6 +78,11 @@ export async function openHost(): Promise<WebsocketHost> {
       await Promise.all([once(server, 'close'), once(relay, 'close')]);
     },
   };
+}
+
+function portOf(address: AddressInfo | string | null): number {
+  if (typeof address !== 'object' || address === null) throw new Error('listens on no port');
+  return address.port;
 }
 
 function forward(from: Socket, to: Socket, isSilent: () => boolean): void {

@@ -6,6 +6,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { after, before, test } from 'node:test';
+import { codeOf } from '../../src/base/errors.js';
 import { silentLog } from '../../src/base/log.js';
 import { createLink, type Link } from '../../src/tunnel/link.js';
 import { FakePort, openHost, until, type WebsocketHost } from './tunnel-pair.js';
@@ -124,7 +125,7 @@ test('a manager without the session resets the streams', async () => {
   successor.attach(pair.manager);
   ends.laptop.attach(pair.laptop, successor.resumePoints());
   const [cause]: unknown[] = await error;
-  assert.equal((cause as { code?: unknown }).code, 'LOST');
+  assert.equal(codeOf(cause), 'LOST');
   close(ends);
   successor.close('DONE');
 });

@@ -24,8 +24,8 @@ export class MuxEnd {
 
   /** Puts one message of at most `bytes` on the wire, if there is anything to send. */
   fill(bytes: number): boolean {
-    const arena = Buffer.alloc(bytes);
-    const length = this.mux.writer.fill(arena);
+    const arena = Buffer.alloc(Math.max(bytes, 8192));
+    const length = this.mux.writer.fill(arena, bytes);
     if (length === 0) return false;
     this.#sent += length;
     this.mux.writer.sent(this.#sent);

@@ -31,6 +31,7 @@ export function encodeSlowly(message: Message): string {
     case 'ping':
       return `04${number(4, message.token)}`;
     case 'pong':
+    default:
       return `05${number(4, message.token)}`;
   }
 }
@@ -53,6 +54,7 @@ function frameInHex(frame: OracleFrame): string {
     case 'reset':
       return `07${id}${counted(1, hex(frame.code))}`;
     case 'datagram':
+    default:
       return `08${id}${counted(4, frame.bytes)}`;
   }
 }
