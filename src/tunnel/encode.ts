@@ -9,7 +9,7 @@ const HEAD_BYTES = 5;
 /** Bytes of a data frame before its data: head, offset, length. */
 export const DATA_HEAD_BYTES = HEAD_BYTES + 6 + 4;
 /** Bytes of a datagram frame before its data: head, length. */
-export const DATAGRAM_HEAD_BYTES = HEAD_BYTES + 4;
+const DATAGRAM_HEAD_BYTES = HEAD_BYTES + 4;
 
 /** Returns how many bytes the frame takes. */
 export function sizeOfFrame(frame: Frame): number {

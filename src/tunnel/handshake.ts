@@ -24,13 +24,10 @@ import {
 } from './transcript.js';
 
 export {
-  NAMESPACES_MAX,
-  NETWORKS_MAX,
   PROTOCOL_VERSION,
   parseNetworks,
   type ClusterNetworks,
   type LaptopHello,
-  type Offloads,
   type Welcome,
 } from './hello.js';
 export { createKeyPair, type SessionKey } from './transcript.js';

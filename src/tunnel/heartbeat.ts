@@ -4,11 +4,11 @@
 import { performance } from 'node:perf_hooks';
 
 /** PROTOCOL.md §5. */
-export const PING_EVERY_MS = 2000;
+const PING_EVERY_MS = 2000;
 /** PROTOCOL.md §5. With ticks of half a second a cut is found within 6.5 s of the last byte. */
-export const SILENCE_LIMIT_MS = 6000;
+const SILENCE_LIMIT_MS = 6000;
 /** PROTOCOL.md §5: bytes come, but ours do not arrive. */
-export const UNHEARD_LIMIT_MS = 15_000;
+const UNHEARD_LIMIT_MS = 15_000;
 const TICK_MS = 500;
 /** A tick this late says that this process stood still (our choice: a busy machine's pause is shorter). */
 const STALL_MS = 2000;

@@ -50,9 +50,9 @@ export interface Welcome {
 }
 
 /** Most entries of `services`, `pods` and `nodes` each (PROTOCOL.md §2: a welcome fits in one message). */
-export const NETWORKS_MAX = 2048;
+const NETWORKS_MAX = 2048;
 /** Most namespaces that are named (PROTOCOL.md §2). */
-export const NAMESPACES_MAX = 4096;
+const NAMESPACES_MAX = 4096;
 const RANGES_MAX = 16;
 const VERSIONS_MAX = 16;
 /** RFC 791: every host takes 576; 65 535 is the longest IP packet. */
@@ -64,7 +64,7 @@ const label = text(63, new RegExp(`^${LABEL}$`));
 const domain = text(253, new RegExp(`^${LABEL}(?:\\.${LABEL})*$`));
 
 /** A program's version as it is shown to people: printable, short. */
-export const software = text(64, /^[\x21-\x7e]*$/);
+const software = text(64, /^[\x21-\x7e]*$/);
 
 const address: Shape<string> = (value, at) => checked(text(15)(value, at), at, parseAddress, 'IPv4 address');
 const network: Shape<string> = (value, at) => checked(text(18)(value, at), at, parseCidr, 'IPv4 network');

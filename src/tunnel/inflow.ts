@@ -5,9 +5,9 @@
 import { CzError } from '../base/errors.js';
 
 /** A stream's window when the link has room for it (PROTOCOL.md §6). */
-export const WINDOW_FIRST_BYTES = 256 * 1024;
+const WINDOW_FIRST_BYTES = 256 * 1024;
 /** … and when it has none left (PROTOCOL.md §6). */
-export const WINDOW_LEAST_BYTES = 16 * 1024;
+const WINDOW_LEAST_BYTES = 16 * 1024;
 /** The longest window (PROTOCOL.md §6). */
 const WINDOW_MAX_BYTES = 8 * 1024 * 1024;
 /** All windows of a link together (PROTOCOL.md §6). */

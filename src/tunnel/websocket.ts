@@ -115,13 +115,6 @@ export function createWebsocketAcceptor(options: { tune(socket: Socket): void })
   };
 }
 
-/** Returns the descriptor of a connected TCP or TLS socket, or undefined where it has none. */
-export function socketFd(socket: Socket): number | undefined {
-  const handle: unknown = '_handle' in socket ? socket._handle : undefined;
-  if (typeof handle !== 'object' || handle === null || !('fd' in handle)) return undefined;
-  return typeof handle.fd === 'number' && handle.fd >= 0 ? handle.fd : undefined;
-}
-
 type Held = { readonly text: string } | { readonly binary: Buffer };
 
 class WebsocketCarrier implements Carrier {
