@@ -28,6 +28,7 @@ const SOON = { timeoutMs: 15_000, everyMs: 20 };
 
 const cluster = await openCluster();
 const laptop = await testLaptop(cluster, 'net-connect');
+const roaming = await testLaptop(cluster, 'net-default', 'default-route');
 const folder = await mkdtemp(path.join(tmpdir(), 'cz-connect-'));
 
 before(() => ensureManager(cluster), { timeout: 200_000 });
@@ -262,7 +263,6 @@ test(
   'a laptop with a default route keeps it, and its way to the API server',
   { skip: cluster.own ? false : OWN },
   async () => {
-    const roaming = await testLaptop(cluster, 'net-default', 'default-route');
     const ways = async () => {
       const [fallback, api, far] = await Promise.all(
         [

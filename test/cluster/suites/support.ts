@@ -98,7 +98,7 @@ export function succeeded(outcome: Outcome): Outcome {
 
 /**
  * Returns a new laptop of this name; after the suite it is disconnected and removed. On a foreign cluster the machine
- * itself, which is only disconnected.
+ * itself, which is only disconnected. To be called at a file's top level, where `after` means the end of the file.
  */
 export async function testLaptop(
   cluster: Cluster,
