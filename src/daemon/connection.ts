@@ -67,14 +67,21 @@ export class Connection {
   #wishes: Wishes | undefined;
   #since = new Date();
   #lost: Lost | undefined;
-  #work: Promise<void> = Promise.resolve();
+  /** What happens by itself, until it is over. */
+  readonly #work = new Set<Promise<void>>();
+  #isReconnecting = false;
+  /** Ends the wait for the next attempt to find the way back. */
+  #hurry = new AbortController();
+  /** Another session was opened, and the laptop has not taken it over yet. */
+  #isToAdopt = false;
   #closing: Promise<string[]> | undefined;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
     this.#params = options.params;
-    this.#steps = createSteps(options.progress, options.log);
+    this.#steps = createSteps(options.progress, options.log, this.#stop.signal);
     options.signal.addEventListener('abort', () => this.#stop.abort(), { once: true });
+    if (options.signal.aborted) this.#stop.abort();
   }
 
   get state(): SessionState {
@@ -140,7 +147,7 @@ export class Connection {
     const wishes = await resolveWishes(params, access.namespace);
     const changes = changesBetween(before, wishes);
     if (changes.length === 0) return [];
-    await laptop.follow(welcome.networks, wishes, 'refuse');
+    await laptop.change(welcome.networks, wishes);
     this.#wishes = wishes;
     this.#params = params;
     return changes;
@@ -164,34 +171,42 @@ export class Connection {
     this.#api = api;
     this.#ranges = pickRanges(host, INTERFACE);
     this.#wishes = await resolveWishes(params, api.access.namespace);
+    const tun = await this.#openTun();
     const membership = await this.#enroll(api);
     this.#membership = membership;
-    this.#tun = await this.#steps.run('tun', 'opening the tunnel interface', async (undo) => {
-      const tun = openTun({ name: INTERFACE });
-      undo(() => tun.close());
-      return tun;
-    });
     const joined = await this.#steps.run('tunnel', 'joining the cluster', () =>
       membership.join(this.#hello()),
     );
-    this.#link = this.#openLink(this.#tun);
-    this.#attach(joined);
     this.#laptop = new Laptop({
       welcome: joined.welcome,
       wishes: this.#wishes,
       host,
       dnsAddress: this.#ranges.dnsAddress,
       outside: () => api.dial('/').remoteAddresses(),
-      tun: this.#tun,
+      tun,
       steps: this.#steps,
       journal: this.#options.journal,
       log,
+      signal,
     });
+    this.#link = this.#openLink(tun);
+    this.#attach(joined);
     await this.#laptop.open();
-    openHostWatch({ onChange: () => this.#inTurn(() => this.#followHost()), signal });
     signal.throwIfAborted();
+    openHostWatch({ onChange: () => this.#followHost(), signal });
     this.#since = new Date();
-    this.#state = this.#link.attached ? 'connected' : 'reconnecting';
+    this.#state = this.#isReconnecting ? 'reconnecting' : 'connected';
+  }
+
+  /** The first change to the laptop, and before any to the cluster: nothing else needs root and a kernel with TUN. */
+  async #openTun(): Promise<TunDevice> {
+    const tun = await this.#steps.run('tun', 'opening the tunnel interface', async (undo) => {
+      const opened = openTun({ name: INTERFACE });
+      undo(() => opened.close());
+      return opened;
+    });
+    this.#tun = tun;
+    return tun;
   }
 
   /** Asks for a session; with `--install`, after putting the manager there where it is missing. */
@@ -237,7 +252,7 @@ export class Connection {
       log: this.#options.log,
       onLost: (reason) => this.#onLost(reason),
     });
-    link.on('networks', (params) => this.#inTurn(() => this.#followNetworks(params)));
+    link.on('networks', (params) => this.#inBackground(() => this.#followNetworks(params)));
     return link;
   }
 
@@ -250,7 +265,7 @@ export class Connection {
   #onLost(reason: string): void {
     if (this.#stop.signal.aborted) return;
     this.#options.log.info('the way is lost', { reason });
-    this.#lost = { since: new Date(), reason };
+    this.#lost = { since: this.#lost?.since ?? new Date(), reason };
     if (reason === 'SESSION_ENDED') {
       this.#options.onEnded('the session was ended in the cluster');
       return;
@@ -258,57 +273,76 @@ export class Connection {
     if (this.#state === 'connected') this.#state = 'reconnecting';
     this.#api?.refresh();
     this.#laptop?.setReachable(false);
-    this.#inTurn(() => this.#reconnect());
+    if (reason === 'MANAGER_STOPPING') this.#laptop?.resetConnections(); // what it forwarded is gone with it
+    if (this.#isReconnecting) return;
+    this.#isReconnecting = true;
+    this.#inBackground(() => this.#reconnect());
   }
 
+  /** Tries until the way is back, at most two seconds apart, and at once when the laptop's network changes. */
   async #reconnect(): Promise<void> {
+    const { signal } = this.#stop;
     const backoff = createBackoff(RETRY_FIRST_MS, RETRY_MAX_MS);
-    while (!this.#stop.signal.aborted) {
-      try {
-        await this.#rejoin();
-        return;
-      } catch (error) {
-        this.#lost = { since: this.#lost?.since ?? new Date(), reason: messageOf(error) };
-        this.#options.log.info('no way back yet', { error });
-      }
-      await pause(backoff.next(), this.#stop.signal);
+    while (!(await this.#rejoin()) && !signal.aborted) {
+      this.#hurry = new AbortController();
+      await pause(backoff.next(), AbortSignal.any([signal, this.#hurry.signal]));
     }
   }
 
-  async #rejoin(): Promise<void> {
-    const joined = await this.#membership?.join(this.#hello());
-    if (joined === undefined) return;
-    if (this.#stop.signal.aborted) {
-      joined.carrier.terminate();
-      return;
+  /** Returns whether the way is back, and the laptop has followed. */
+  async #rejoin(): Promise<boolean> {
+    try {
+      const joined = await this.#membership?.join(this.#hello());
+      if (joined === undefined) return false;
+      if (joined.mode === 'open') this.#isToAdopt = true;
+      this.#attach(joined);
+      await this.#followWelcome(joined.welcome);
+    } catch (error) {
+      this.#lost = { since: this.#lost?.since ?? new Date(), reason: messageOf(error) };
+      this.#options.log.info('no way back yet', { error });
+      this.#link?.detach(); // a laptop that has not followed is not connected
     }
-    this.#attach(joined);
-    if (joined.mode === 'open') await this.#laptop?.adopt(joined.welcome);
-    else if (this.#wishes !== undefined) await this.#laptop?.follow(joined.welcome.networks, this.#wishes);
+    if (this.#link?.attached !== true || this.#stop.signal.aborted) return false;
+    this.#isBack();
+    return true;
+  }
+
+  async #followWelcome(welcome: Welcome): Promise<void> {
+    if (this.#isToAdopt) await this.#laptop?.adopt(welcome);
+    else await this.#laptop?.follow(welcome.networks);
+    this.#isToAdopt = false;
+  }
+
+  #isBack(): void {
+    this.#isReconnecting = false;
     this.#laptop?.setReachable(true);
     if (this.#state === 'reconnecting') this.#state = 'connected';
     this.#lost = undefined;
-    this.#options.log.info('the way is back', { mode: joined.mode });
+    this.#options.log.info('the way is back', { session: this.#membership?.session.name });
   }
 
   /** The laptop has another network: routes that are missing come back, and a lost way is tried at once. */
-  async #followHost(): Promise<void> {
-    if (this.#laptop === undefined || this.#welcome === undefined || this.#wishes === undefined) return;
-    await this.#laptop.follow(this.#welcome.networks, this.#wishes);
+  #followHost(): void {
+    this.#hurry.abort();
+    const networks = this.#welcome?.networks;
+    if (networks !== undefined) this.#inBackground(async () => this.#laptop?.follow(networks));
   }
 
   async #followNetworks(params: unknown): Promise<void> {
     const networks = parseNetworks(params);
-    if (this.#welcome === undefined || this.#wishes === undefined) return;
+    if (this.#welcome === undefined) return;
     this.#welcome = { ...this.#welcome, networks };
-    await this.#laptop?.follow(networks, this.#wishes);
+    await this.#laptop?.follow(networks);
   }
 
-  /** What happens by itself happens one after the other; its failures are the log's. */
-  #inTurn(work: () => Promise<void>): void {
-    this.#work = this.#work
-      .then(work)
-      .catch((error: unknown) => this.#options.log.error('following the cluster', { error }));
+  /** What happens by itself: its failures are the log's, and `close` waits for its end. */
+  #inBackground(work: () => Promise<void>): void {
+    const running = work()
+      .catch((error: unknown) => {
+        if (!this.#stop.signal.aborted) this.#options.log.error('following the cluster', { error });
+      })
+      .finally(() => this.#work.delete(running));
+    this.#work.add(running);
   }
 
   async #close(): Promise<string[]> {
@@ -316,7 +350,7 @@ export class Connection {
     this.#stop.abort();
     if (wasJoined) await this.#link?.request('goodbye', {}, GOODBYE_TIMEOUT_MS).catch(() => undefined);
     this.#link?.close('DONE');
-    await this.#work;
+    await Promise.all(this.#work);
     const left = await this.#steps.undoAll();
     this.#state = 'disconnected';
     return left;

@@ -34,6 +34,8 @@ export interface LaptopOptions {
   readonly steps: Steps;
   readonly journal: Journal;
   readonly log: Log;
+  /** Nothing begins after it. */
+  readonly signal: AbortSignal;
 }
 
 /** What of the cluster and of the user's wishes the laptop follows. */
@@ -42,7 +44,10 @@ interface View {
   readonly wishes: Wishes;
 }
 
-/** Makes the laptop a member; `open` once, then `follow` and `adopt` as things change. Undone by the steps. */
+/**
+ * Makes the laptop a member; `open` once, then `follow`, `change` and `adopt` as things change, one after the other.
+ * Undone by the steps.
+ */
 export class Laptop {
   readonly #options: LaptopOptions;
   #view: View;
@@ -52,6 +57,9 @@ export class Laptop {
   #dns: Dns | undefined;
   #resolver: ChosenResolver | undefined;
   #before: LaptopResolver = { servers: [], search: [] };
+  #isReachable = true;
+  #isOpen = false;
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: LaptopOptions) {
     this.#options = options;
@@ -84,8 +92,50 @@ export class Laptop {
    * Changes the laptop, step by step; nothing at all if the cluster's networks overlap the laptop's own.
    * @throws NETWORK_OVERLAP, USAGE · the failed step's code
    */
-  async open(): Promise<void> {
-    const { steps, host, journal } = this.#options;
+  open(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#open();
+      this.#isOpen = true;
+    });
+  }
+
+  /** Takes another session's address and networks; connections of the former one are reset. */
+  adopt(welcome: Welcome): Promise<void> {
+    return this.#whenOpen(async () => {
+      const former = this.#address;
+      await this.#openInterface(welcome);
+      this.#reset(former); // now: who dials again at once gets the new address
+      await this.#follow({ networks: welcome.networks, wishes: this.#view.wishes }, 'yield');
+    });
+  }
+
+  /** Follows the cluster's networks and the laptop's own: an overlap that appears now is left to the laptop. */
+  follow(networks: ClusterNetworks): Promise<void> {
+    return this.#whenOpen(() => this.#follow({ networks, wishes: this.#view.wishes }, 'yield'));
+  }
+
+  /** Follows the user's wishes. @throws NETWORK_OVERLAP, USAGE; then nothing was changed */
+  change(networks: ClusterNetworks, wishes: Wishes): Promise<void> {
+    return this.#whenOpen(() => this.#follow({ networks, wishes }, 'refuse'));
+  }
+
+  /** Says whether the cluster can be asked for names at the moment. */
+  setReachable(reachable: boolean): void {
+    this.#isReachable = reachable;
+    this.#dns?.setReachable(reachable);
+  }
+
+  /** Ends the connections of this session at once: who waits on one learns that nobody is there any more. */
+  resetConnections(): void {
+    this.#reset(this.#address);
+  }
+
+  #reset(address: string): void {
+    this.#options.log.info('connections of the session reset', { address, sockets: destroySockets(address) });
+  }
+
+  async #open(): Promise<void> {
+    const { steps, host, journal, welcome } = this.#options;
     const resolver = await chooseOsResolver({
       record: (step, action) => journal.record(step, action),
       runFolder: RUN_DIR,
@@ -93,7 +143,7 @@ export class Laptop {
     this.#resolver = resolver;
     this.#before = await resolver.read();
     const plan = this.#makePlan(host, 'refuse');
-    await steps.run('interface', 'setting up the interface', () => this.#openInterface());
+    await steps.run('interface', 'setting up the interface', () => this.#openInterface(welcome));
     await steps.run('guard', 'closing the laptop to the cluster', async (undo) => {
       undo(await this.#record('guard', GUARD_UNDO));
       await guardInterface(this.#options.tun.name);
@@ -109,33 +159,16 @@ export class Laptop {
       return opened;
     });
     this.#dns = dns;
+    dns.setReachable(this.#isReachable);
     await steps.run('resolver', 'setting up the resolver', async (undo) => {
       undo(() => resolver.undo());
       await this.#pointResolver(resolver, dns);
     });
   }
 
-  /** Takes another session's address and networks; connections of the former address are reset. */
-  async adopt(welcome: Welcome): Promise<void> {
-    const former = this.#address;
-    this.#address = welcome.address;
-    this.#mtu = welcome.mtu;
-    await this.#openInterface();
-    this.#options.log.info('connections of the former session reset', { sockets: destroySockets(former) });
-    await this.follow(welcome.networks, this.#view.wishes);
-  }
-
-  /**
-   * Follows the cluster's networks and the user's wishes. An overlap that appears now is left to the laptop, unless the
-   * user is there to be told. @throws NETWORK_OVERLAP, USAGE; then nothing was changed
-   */
-  async follow(
-    networks: ClusterNetworks,
-    wishes: Wishes,
-    whenOverlapping: 'refuse' | 'yield' = 'yield',
-  ): Promise<void> {
+  async #follow(view: View, whenOverlapping: 'refuse' | 'yield'): Promise<void> {
     const before = this.#view;
-    this.#view = { networks, wishes };
+    this.#view = view;
     try {
       await this.#applyPlan(this.#makePlan(await readHost(), whenOverlapping));
     } catch (error) {
@@ -146,15 +179,25 @@ export class Laptop {
     await this.#resolver?.apply(this.#resolverTarget());
   }
 
-  /** Says whether the cluster can be asked for names at the moment. */
-  setReachable(reachable: boolean): void {
-    this.#dns?.setReachable(reachable);
+  /** A laptop that could not be opened is being undone: nothing may be added to it. */
+  #whenOpen(work: () => Promise<void>): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#isOpen && !this.#options.signal.aborted) await work();
+    });
   }
 
-  async #openInterface(): Promise<void> {
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  async #openInterface({ address, mtu }: Welcome): Promise<void> {
     const { tun, dnsAddress } = this.#options;
-    tun.setSession({ side: 'laptop', address: this.#address });
-    await configureInterface(tun.name, { address: this.#address, dnsAddress, mtu: this.#mtu });
+    tun.setSession({ side: 'laptop', address });
+    await configureInterface(tun.name, { address, dnsAddress, mtu });
+    this.#address = address;
+    this.#mtu = mtu;
   }
 
   async #pointResolver(resolver: ChosenResolver, dns: Dns): Promise<void> {

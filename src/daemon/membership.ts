@@ -61,27 +61,29 @@ export async function enroll(options: MembershipOptions): Promise<Membership> {
   const user = await whoAmI(api, { signal });
   const spec = { user, publicKey: key.publicKey, software: VERSION, host: hostname().slice(0, 253) };
   let session = await createSession(api, managerNamespace, spec, { signal });
+  let isNew = true;
   /** The key of the manager that holds our session's state. */
   let joinedTo: string | undefined;
 
   const current = async (): Promise<SessionResource> => {
-    const found = await getSession(api, managerNamespace, session.metadata.name, { signal });
-    if (found !== undefined && found.metadata.uid === session.metadata.uid) return found;
+    const found = await findSession(options, session.metadata.name);
+    if (found?.metadata.uid === session.metadata.uid) return found;
     joinedTo = undefined;
     return createSession(api, managerNamespace, spec, { signal });
   };
   const shake = async (mode: Mode, pod: string, managerKey: string, hello: LaptopHello): Promise<Joined> => {
     const carrier = await dial(options, pod);
-    const welcome = await openSession(carrier, {
-      sessionUid: session.metadata.uid,
-      key,
-      hello,
-      mode,
-      managerKey: async () => managerKey,
-      timeoutMs: DIAL_TIMEOUT_MS,
-    });
-    joinedTo = managerKey;
-    return { carrier, welcome, mode };
+    const stop = () => carrier.terminate();
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      const sessionUid = session.metadata.uid;
+      const proof = { sessionUid, key, hello, mode, managerKey: async () => managerKey };
+      const welcome = await openSession(carrier, { ...proof, timeoutMs: DIAL_TIMEOUT_MS });
+      joinedTo = managerKey;
+      return { carrier, welcome, mode };
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
   };
 
   return {
@@ -90,7 +92,8 @@ export async function enroll(options: MembershipOptions): Promise<Membership> {
     },
     user,
     async join(hello) {
-      if (joinedTo !== undefined) session = await current();
+      if (!isNew) session = await current();
+      isNew = false;
       const { pod, managerKey } = await awaitManager(api, managerNamespace, session, {
         signal,
         timeoutMs: MANAGER_TIMEOUT_MS,
@@ -104,6 +107,18 @@ export async function enroll(options: MembershipOptions): Promise<Membership> {
       }
     },
   };
+}
+
+async function findSession(
+  { api, managerNamespace, signal }: MembershipOptions,
+  name: string,
+): Promise<SessionResource | undefined> {
+  try {
+    return await getSession(api, managerNamespace, name, { signal });
+  } catch (error) {
+    if (hasCode(error, 'NOT_FOUND')) return undefined;
+    throw error;
+  }
 }
 
 /** Dials the manager's pod; once more with a newer credential where the API server refuses the present one. */

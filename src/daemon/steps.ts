@@ -16,11 +16,12 @@ export interface Steps {
   undoAll(): Promise<string[]>;
 }
 
-/** Returns an empty sequence of steps. */
-export function createSteps(progress: Progress, log: Log): Steps {
+/** Returns an empty sequence of steps; none begins after the signal. */
+export function createSteps(progress: Progress, log: Log, signal: AbortSignal): Steps {
   const undos: { readonly step: string; readonly action: Undo }[] = [];
   return {
     async run(step, text, work) {
+      signal.throwIfAborted();
       const started = performance.now();
       progress({ kind: 'started', step, text });
       try {
