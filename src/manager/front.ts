@@ -1,22 +1,23 @@
 /**
  * The manager's one port: `GET /healthz` for the kubelet, and `GET /v1/session` upgraded to a websocket for laptops.
- * Any pod may dial it, so a stranger costs little: few at a time, a short time, and nothing is allocated before the
- * handshake has proved a Session's key.
+ * Any pod may dial it, so a stranger costs little: few at a time (guests.ts), a short time, and nothing is allocated
+ * before the handshake has proved a Session's key.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { Socket, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import type { Carrier } from '../tunnel/carrier.js';
 import { acceptSession, type SessionKey } from '../tunnel/handshake.js';
 import { createWebsocketAcceptor } from '../tunnel/websocket.js';
+import { Guests } from './guests.js';
 import type { Sessions } from './sessions.js';
 
-/** Handshakes under way at once; beyond, a new one is turned away (our choice: a team that returns from lunch). */
-const HANDSHAKES_MAX = 64;
 const HANDSHAKE_TIMEOUT_MS = 8000;
 const HEADERS_TIMEOUT_MS = 5000;
+/** How often late requests are looked for. Node's own choice is half a minute. */
+const CHECK_EVERY_MS = 1000;
 
 export interface FrontOptions {
   readonly port: number;
@@ -35,25 +36,30 @@ export interface Front {
 
 /** Listens; resolves when it does. @throws EADDRINUSE, EACCES */
 export async function openFront(options: FrontOptions): Promise<Front> {
-  const server = createServer((request, response) => answer(options, request, response));
+  const server = createServer({ connectionsCheckingInterval: CHECK_EVERY_MS }, (request, response) =>
+    answer(options, request, response),
+  );
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = HEADERS_TIMEOUT_MS;
   server.maxRequestsPerSocket = 100;
   const acceptor = createWebsocketAcceptor({ tune: (socket) => options.tune(socket) });
-  let handshakes = 0;
+  const guests = new Guests();
+  server.on('connection', (socket) => {
+    socket.on('error', ignored); // Node takes its own listener away before `upgrade`
+    guests.add(socket);
+  });
   server.on('upgrade', (request, socket, head) => {
-    if (pathOf(request) !== '/v1/session' || handshakes >= HANDSHAKES_MAX || !options.ready()) {
+    if (pathOf(request) !== '/v1/session' || !options.ready()) {
       turnAway(socket);
       return;
     }
-    handshakes += 1;
     acceptor
       .accept(request, socket, head)
       .then((carrier) => greet(options, carrier))
+      .then(() => socket instanceof Socket && guests.release(socket))
       .catch((error: unknown) =>
         options.log.info('a laptop was refused', { cause: error, message: messageOf(error) }),
-      )
-      .finally(() => (handshakes -= 1));
+      );
   });
   await listen(server, options.port);
   return { port: portOf(server), close: () => closeServer(server) };
@@ -76,8 +82,12 @@ function answer(options: FrontOptions, request: IncomingMessage, response: Serve
 }
 
 function turnAway(socket: Duplex): void {
-  socket.end('HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+  const text = 'HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n';
+  socket.end(text, () => socket.destroy());
 }
+
+/** A connection that fails is over; `close` says so to whom it concerns. */
+function ignored(): void {}
 
 function pathOf(request: IncomingMessage): string {
   return (request.url ?? '/').split('?')[0] ?? '/';
