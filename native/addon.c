@@ -187,18 +187,20 @@ static napi_value tun_set_session_js(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-/** tunTake(handle, arena, offset): bytes written or -errno. */
+/** tunTake(handle, arena, offset, wanted): bytes written or -errno. */
 static napi_value tun_take_js(napi_env env, napi_callback_info info) {
-  napi_value values[3];
+  napi_value values[4];
   struct handle *handle;
   uint8_t *arena;
   size_t length;
-  uint32_t offset;
-  bool ok = arguments(env, info, 3, values) && handle_of(env, values[0], &handle) &&
-            bytes(env, values[1], &arena, &length) && size(env, values[2], &offset);
+  uint32_t offset, wanted;
+  bool ok = arguments(env, info, 4, values) && handle_of(env, values[0], &handle) &&
+            bytes(env, values[1], &arena, &length) && size(env, values[2], &offset) &&
+            size(env, values[3], &wanted);
   if (!ok) return NULL;
   if (offset > length || length - offset < RECORD_MAX) return complain(env, "the arena is too small"), NULL;
-  return number(env, (double)tun_take(handle->tun, arena + offset, length - offset));
+  size_t room = length - offset;
+  return number(env, (double)tun_take(handle->tun, arena + offset, wanted < room ? wanted : room));
 }
 
 /** tunWrite(handle, records): 0 or -errno. */

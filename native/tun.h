@@ -56,10 +56,11 @@ int tun_set_offloads(struct tun *tun, unsigned wanted);
 void tun_set_session(struct tun *tun, enum side side, uint32_t address);
 
 /**
- * Fills the arena with records, fairly over flows. Returns the bytes written; 0 when none waits, and then
- * `readable` will be called once; -ENODEV when the interface is gone. The arena has room for RECORD_MAX at least.
+ * Fills the arena with records, fairly over flows, up to `wanted` bytes; the first whatever its length. Returns the
+ * bytes written; 0 when none waits, and then `readable` will be called once; -ENODEV when the interface is gone. The
+ * arena has room for RECORD_MAX at least, and for `wanted`.
  */
-ssize_t tun_take(struct tun *tun, uint8_t *arena, size_t length);
+ssize_t tun_take(struct tun *tun, uint8_t *arena, size_t wanted);
 
 /** Writes framed records; what fails its checks is dropped and counted. Returns 0, or -EPROTO for broken framing. */
 int tun_write(struct tun *tun, const uint8_t *records, size_t length);

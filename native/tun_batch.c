@@ -9,20 +9,20 @@
 #include "tun_state.h"
 #include "virtio.h"
 
-/** Moves packets that fit out of the queue. Returns the first, all linked; arms `readable` if there is none. */
-static struct packet *dequeue(struct tun *tun, size_t room) {
+/** Moves packets that fit, and one at least, out of the queue. Returns them linked; arms `readable` if there is none. */
+static struct packet *dequeue(struct tun *tun, size_t wanted) {
   struct packet *first = NULL, **end = &first;
   uint64_t now = now_ns();
-  size_t cost = 0;
+  size_t cost = 0, taken = 0;
   for (;;) {
     struct packet *packet = tun->stash != NULL ? tun->stash : queue_pop(&tun->queue, now);
     tun->stash = NULL;
     if (packet == NULL) break;
-    if (RECORD_PREFIX + packet->length > room || cost >= POOL_BATCH_BYTES) {
+    if (first != NULL && (taken + RECORD_PREFIX + packet->length > wanted || cost >= POOL_BATCH_BYTES)) {
       tun->stash = packet;
       break;
     }
-    room -= RECORD_PREFIX + packet->length;
+    taken += RECORD_PREFIX + packet->length;
     cost += pool_cost(&tun->pool, packet);
     packet->next = NULL;
     *end = packet;
@@ -42,9 +42,9 @@ static size_t copy_out(const struct packet *first, uint8_t *arena) {
   return at;
 }
 
-ssize_t tun_take(struct tun *tun, uint8_t *arena, size_t length) {
+ssize_t tun_take(struct tun *tun, uint8_t *arena, size_t wanted) {
   pthread_mutex_lock(&tun->lock);
-  struct packet *first = dequeue(tun, length);
+  struct packet *first = dequeue(tun, wanted);
   int failed = tun->failed;
   pthread_mutex_unlock(&tun->lock);
   if (first == NULL) return failed;

@@ -20,7 +20,7 @@ interface Addon {
   tunOffloads(tun: NativeTun): number;
   tunSetOffloads(tun: NativeTun, wanted: number): number;
   tunSetSession(tun: NativeTun, side: number, address: number): void;
-  tunTake(tun: NativeTun, arena: Buffer, offset: number): number;
+  tunTake(tun: NativeTun, arena: Buffer, offset: number, wanted: number): number;
   tunWrite(tun: NativeTun, records: Buffer): number;
   tunStats(tun: NativeTun): readonly number[];
   tunClose(tun: NativeTun): void;
@@ -218,8 +218,8 @@ export interface TunHandle {
   /** Restricts the offloads to these of the granted ones. @throws errno's name */
   setOffloads(wanted: number): void;
   setSession(side: TunSide | undefined, address: string): void;
-  /** Returns the bytes written from `offset` on; 0: none waits. @throws errno's name when the interface is gone */
-  take(arena: Buffer, offset: number): number;
+  /** Returns the bytes written from `offset` on, one record or `wanted` at most; 0: none waits. @throws errno's name */
+  take(arena: Buffer, offset: number, wanted: number): number;
   /** @throws EPROTO broken framing; then nothing was written */
   write(records: Buffer): void;
   stats(): TunStats;
@@ -255,7 +255,7 @@ export function openTunHandle(name: string, queueBytes: number, readable: () => 
     offloads: () => native.tunOffloads(tun),
     setOffloads: (wanted) => void succeed(native.tunSetOffloads(tun, wanted), 'setting offloads'),
     setSession: (side, address) => native.tunSetSession(tun, sideNumber(side), addressNumber(address)),
-    take: (arena, offset) => succeed(native.tunTake(tun, arena, offset), 'reading the TUN'),
+    take: (arena, offset, wanted) => succeed(native.tunTake(tun, arena, offset, wanted), 'reading the TUN'),
     write: (records) => void succeed(native.tunWrite(tun, records), 'writing to the TUN'),
     stats: () => namedStats(native.tunStats(tun)),
     close: () => native.tunClose(tun),

@@ -33,11 +33,12 @@ export interface TunDevice {
   /** Those in force. */
   readonly offloads: Offloads;
   /**
-   * Fills the caller's arena with records from `offset` on, fairly over flows, and returns the bytes written. 0: none
-   * waits, and the listener will be called once when some do. The arena has RECORD_MAX_BYTES free at least.
+   * Fills the caller's arena with records from `offset` on, fairly over flows, and returns the bytes written: up to
+   * `wanted`, or one record that is longer (default: all that is free). 0: none waits, and the listener will be called
+   * once when some do. The arena has RECORD_MAX_BYTES free at least.
    * @throws TUN_GONE the interface was deleted
    */
-  take(arena: Buffer, offset: number): number;
+  take(arena: Buffer, offset: number, wanted?: number): number;
   /** Sets who is told that packets wait; calls it soon in case some already do. */
   setReadable(listener: () => void): void;
   /**

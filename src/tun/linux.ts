@@ -51,9 +51,9 @@ class LinuxTun implements TunDevice {
     return offloadsOf(this.#open().offloads());
   }
 
-  take(arena: Buffer, offset: number): number {
+  take(arena: Buffer, offset: number, wanted = arena.length): number {
     try {
-      return this.#open().take(arena, offset);
+      return this.#open().take(arena, offset, wanted);
     } catch (cause) {
       throw renamed(cause, ['ENODEV'], 'TUN_GONE', `"${this.name}" was deleted`);
     }

@@ -38,10 +38,10 @@ const NOTHING_KNOWN: readonly ResumePoint[] = [[0, 0, 0, 0]];
 /** Where packets come from and go to; a TunDevice fits. */
 export interface PacketPort {
   /**
-   * Fills the arena with packet records from `offset` on and returns their bytes. 0: none waits that fits, and the
-   * listener will be called once when some do (or soon, where one waits that does not fit).
+   * Fills the arena with packet records from `offset` on, about `wanted` bytes or one record, and returns their bytes.
+   * 0: none waits, and the listener will be called once when some do.
    */
-  take(arena: Buffer, offset: number): number;
+  take(arena: Buffer, offset: number, wanted: number): number;
   /** Takes records; valid during the call only. @throws MALFORMED if their framing is broken */
   write(records: Buffer): void;
   setReadable(listener: () => void): void;
@@ -254,10 +254,10 @@ class TunnelLink implements Link {
     };
   }
 
-  /** Takes about as much as is wanted; a packet longer than that goes alone. */
+  /** A TUN that is gone ends the websocket. */
   #takePackets(packets: PacketPort, arena: Buffer, wanted: number): number {
     try {
-      return packets.take(arena.subarray(0, wanted), 1) || packets.take(arena, 1);
+      return packets.take(arena, 1, wanted);
     } catch (error) {
       const code = error instanceof CzError ? error.code : 'FAILED';
       this.#options.log.error('no packets can be taken any more', { cause: messageOf(error), code });

@@ -221,6 +221,17 @@ const SCENARIOS: Readonly<Record<string, () => Promise<void>>> = {
       assert.ok(ports.indexOf(53) <= 1, `it came as number ${ports.indexOf(53)} of ${ports.length}`);
     }),
 
+  'a take ends at the bytes that are wanted, after one record at least': () =>
+    withPair({ join: () => undefined }, async ({ laptop }) => {
+      const arena = Buffer.alloc(RECORD_MAX_BYTES);
+      await sendDatagrams(6, 1000, 9);
+      await until(() => laptop.stats().readPackets === 6);
+      const counts = [1, 3000, 3300, arena.length].map(
+        (wanted) => bodies(arena.subarray(0, laptop.take(arena, 0, wanted))).length,
+      );
+      assert.deepEqual(counts, [1, 2, 3, 0]);
+    }),
+
   'what waits is bounded, and its memory is given back': () =>
     withPair({ join: () => undefined, queueBytes: 512 * 1024 }, async ({ laptop }) => {
       const arena = Buffer.alloc(RECORD_MAX_BYTES);
