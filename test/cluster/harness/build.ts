@@ -71,6 +71,12 @@ const MODULES: readonly Module[] = [
     flags: ['-ldflags', linkerFlags([])],
     packages: ['./shaper', './workload'],
   },
+  {
+    what: "the bench's load",
+    folder: path.join(WORKLOADS_DIR, '../../bench/load'),
+    flags: ['-ldflags', linkerFlags([])],
+    packages: ['.'],
+  },
 ];
 
 /** Returns the folders that hold the built programs, after building what is missing. @throws BUILD_FAILED · GO_MISSING */

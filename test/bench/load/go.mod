@@ -1,0 +1,3 @@
+module cz.test/load
+
+go 1.26.0
