@@ -170,8 +170,8 @@ export async function laptopState(laptop: SuiteLaptop): Promise<LaptopState> {
   return { links, addresses, routes, rules, firewall, resolver, mounts, sysctls, runFolder };
 }
 
-/** Fails where the laptop's state is not what it was, naming the lines that differ. */
-export async function assertAsBefore(laptop: SuiteLaptop, before: LaptopState): Promise<void> {
+/** Fails where the laptop's state is not what it was, naming the lines that differ; of a part, where only that is given. */
+export async function assertAsBefore(laptop: SuiteLaptop, before: Partial<LaptopState>): Promise<void> {
   const now: Partial<Record<string, string>> = { ...(await laptopState(laptop)) };
   const differing = Object.entries(before).flatMap(([what, text]: [string, string]) => {
     const [was, is] = [text.split('\n'), (now[what] ?? '').split('\n')];
