@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { exec, start } from '../../src/base/exec.js';
 import { openFakeDns, type FakeDns } from './dns-fake.js';
 import { CLUSTER_ZONE, OUTSIDE_ZONE } from './dns-zones.js';
+import { BUS_COMMAND, BUS_CONFIG } from './systemd-resolved.js';
 import { waitFor } from './wait-for.js';
 
 /** `unmountable`: a plain file, and nobody may mount. */
@@ -119,11 +120,11 @@ async function startResolved(folder: string): Promise<(() => void)[]> {
   mkdirSync('/run/dbus');
   mkdirSync('/run/systemd/resolve', { recursive: true });
   chownSync('/run/systemd/resolve', 990, 990);
-  writeFileSync('/run/bus.conf', BUS);
+  writeFileSync('/run/bus.conf', BUS_CONFIG);
   await exec(['mount', '-t', 'tmpfs', 'tmpfs', PROGRAMS]);
   copyFileSync(join(folder, 'usr/bin/resolvectl'), join(PROGRAMS, 'resolvectl'));
   chmodSync(join(PROGRAMS, 'resolvectl'), 0o755);
-  const bus = start(['dbus-daemon', '--config-file=/run/bus.conf', '--nofork', '--nopidfile'], {
+  const bus = start(BUS_COMMAND, {
     stdio: 'ignore',
   });
   await waitFor('the message bus', () => exists('/run/dbus/system_bus_socket'));
@@ -144,12 +145,3 @@ async function startResolved(folder: string): Promise<(() => void)[]> {
 async function exists(path: string): Promise<boolean> {
   return (await exec(['test', '-e', path], { okCodes: [0, 1] })).exitCode === 0;
 }
-
-const BUS = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_socket</listen><auth>EXTERNAL</auth>
-<policy context="default"><allow user="*"/><allow own="*"/><allow send_type="method_call"/>
-<allow send_type="signal"/><allow send_requested_reply="true" send_type="method_return"/>
-<allow send_requested_reply="true" send_type="error"/><allow receive_type="method_call"/>
-<allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/></policy></busconfig>
-`;

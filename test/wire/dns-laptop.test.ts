@@ -3,19 +3,16 @@
  * users have (getent, dig, curl), for each form of resolv.conf and for systemd-resolved.
  */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { exec } from '../../src/base/exec.js';
 import { LAPTOP_TEXT, OWN_DNS, type ResolvConfForm } from '../support/dns-laptop.js';
+import { unpackResolved } from '../support/systemd-resolved.js';
 
 const inside = fileURLToPath(new URL('../support/dns-inside.ts', import.meta.url));
 
-/** Where Debian's package is unpacked, outside the repository: installing it would take over the machine's resolver. */
-const RESOLVED = join(homedir(), '.cache', 'cz', 'systemd-resolved');
 const SCENARIO_TIMEOUT_MS = 60_000;
+let resolvedFolder = '';
 
 interface Seen {
   readonly mechanism: string;
@@ -42,7 +39,7 @@ async function run(
   } = {},
 ): Promise<Seen> {
   const commands = (o.commands ?? []).map((command) => command.split(' '));
-  const scenario = { form, resolvedFolder: RESOLVED, end: 'undo', ...o, commands };
+  const scenario = { form, resolvedFolder, end: 'undo', ...o, commands };
   const argv = ['unshare', '-n', '-m', '-p', '-f', '--kill-child', '--mount-proc', process.execPath];
   const { stdout } = await exec([...argv, '--import', 'tsx', inside, JSON.stringify(scenario)], {
     timeoutMs: SCENARIO_TIMEOUT_MS,
@@ -52,16 +49,7 @@ async function run(
 }
 
 before(async () => {
-  if (existsSync(join(RESOLVED, 'usr/bin/resolvectl'))) return;
-  const folder = mkdtempSync(join(tmpdir(), 'cz-resolved-'));
-  await exec(['apt-get', 'download', 'systemd-resolved'], { cwd: folder, timeoutMs: 120_000 });
-  const [file = ''] = readdirSync(folder);
-  const unpacked = join(folder, 'unpacked');
-  await exec(['dpkg-deb', '-x', join(folder, file), unpacked]);
-  mkdirSync(join(RESOLVED, '..'), { recursive: true });
-  await exec(['cp', '-r', unpacked, `${RESOLVED}.new`]);
-  renameSync(`${RESOLVED}.new`, RESOLVED);
-  rmSync(folder, { recursive: true });
+  resolvedFolder = await unpackResolved();
 });
 
 const forms: readonly [ResolvConfForm, string, boolean][] = [

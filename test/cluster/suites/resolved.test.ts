@@ -47,6 +47,7 @@ describe('systemd-resolved', { skip: cluster.own ? false : 'needs the tests’ o
       await startResolved();
       await laptop.run(['resolvectl', 'dns', 'eth0', OUTSIDE_DNS_ADDRESS]);
       await laptop.run(['resolvectl', 'domain', 'eth0', 'corp.test']);
+      await laptop.run(['resolvectl', 'llmnr', 'eth0', 'no']); // it waits seconds for neighbours that nobody is
       await laptop.run(['ln', '-sf', '../run/systemd/resolve/stub-resolv.conf', '/etc/resolv.conf']);
       await until('an outside name', async () => (await addresses('www.outside.test')).length === 1, SOON);
       web = await field(cluster, 'service web -n shop', '{.spec.clusterIP}');
