@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { descriptorOf, tuneSocket } from '../base/addon.js';
+import { parseAddress } from '../base/cidr.js';
 import { createBackoff, pause } from '../base/backoff.js';
 import { CzError, hasCode, messageOf } from '../base/errors.js';
 import type { Log, LogFields } from '../base/log.js';
@@ -13,7 +14,7 @@ import type { ConnectParams, SessionState } from '../control/schema.js';
 import { loadAccess } from '../kube/access.js';
 import { openApi, type KubeApi } from '../kube/api.js';
 import { installManager } from '../install/apply.js';
-import { readHost } from '../routes/host.js';
+import { readHost, type HostNetworks } from '../routes/host.js';
 import { pickRanges, type Ranges } from '../routes/ranges.js';
 import { openHostWatch } from '../routes/watch.js';
 import type { TunDevice } from '../tun/device.js';
@@ -64,6 +65,7 @@ export class Connection {
   #link: Link | undefined;
   #laptop: Laptop | undefined;
   #welcome: Welcome | undefined;
+  #localAddress: string | undefined;
   #wishes: Wishes | undefined;
   #since = new Date();
   #lost: Lost | undefined;
@@ -193,7 +195,7 @@ export class Connection {
     this.#attach(joined);
     await this.#laptop.open();
     signal.throwIfAborted();
-    openHostWatch({ onChange: () => this.#followHost(), signal });
+    openHostWatch({ onChange: () => this.#inBackground(() => this.#followHost()), signal });
     this.#since = new Date();
     this.#state = this.#isReconnecting ? 'reconnecting' : 'connected';
   }
@@ -256,8 +258,9 @@ export class Connection {
     return link;
   }
 
-  #attach({ carrier, welcome, mode }: Joined): void {
+  #attach({ carrier, welcome, mode, localAddress }: Joined): void {
     this.#welcome = welcome;
+    this.#localAddress = localAddress;
     this.#tun?.setOffloads(welcome.offloads);
     this.#link?.attach(carrier, mode === 'resume' ? welcome.streams : undefined);
   }
@@ -322,10 +325,14 @@ export class Connection {
   }
 
   /** The laptop has another network: routes that are missing come back, and a lost way is tried at once. */
-  #followHost(): void {
+  async #followHost(): Promise<void> {
     this.#hurry.abort();
-    const networks = this.#welcome?.networks;
-    if (networks !== undefined) this.#inBackground(async () => this.#laptop?.follow(networks));
+    const host = await readHost();
+    if (this.#link?.attached === true && !hasAddress(host, this.#localAddress)) {
+      this.#link.detach(); // nothing of it will ever come back: no need to wait for the silence
+      this.#onLost('ADDRESS_GONE');
+    }
+    if (this.#welcome !== undefined) await this.#laptop?.follow(this.#welcome.networks);
   }
 
   async #followNetworks(params: unknown): Promise<void> {
@@ -366,6 +373,12 @@ function tuneRequests(socket: Socket): void {
 }
 
 const NO_OFFLOADS = { checksum: false, tso4: false, tso6: false, tsoEcn: false, uso: false };
+
+/** Whether the laptop still has this IPv4 address, as far as is known. */
+function hasAddress({ addresses }: HostNetworks, address: string | undefined): boolean {
+  const wanted = address === undefined ? undefined : parseAddress(address);
+  return wanted === undefined || addresses.some((one) => one.address === wanted);
+}
 
 /** Returns what loadAccess needs of a request. */
 function accessOptions({ invoker, kubeconfig, context }: ConnectParams) {

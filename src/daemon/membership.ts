@@ -43,6 +43,8 @@ export interface Membership {
 export interface Joined {
   readonly carrier: Carrier;
   readonly welcome: Welcome;
+  /** The laptop's address that the websocket goes out from; undefined where the kernel does not say. */
+  readonly localAddress: string | undefined;
   /** Whether the session went on (same manager, same forwarding state) or began anew. */
   readonly mode: Mode;
 }
@@ -72,7 +74,7 @@ export async function enroll(options: MembershipOptions): Promise<Membership> {
     return createSession(api, managerNamespace, spec, { signal });
   };
   const shake = async (mode: Mode, pod: string, managerKey: string, hello: LaptopHello): Promise<Joined> => {
-    const carrier = await dial(options, pod);
+    const { carrier, localAddress } = await dial(options, pod);
     const stop = () => carrier.terminate();
     signal.addEventListener('abort', stop, { once: true });
     try {
@@ -80,7 +82,7 @@ export async function enroll(options: MembershipOptions): Promise<Membership> {
       const proof = { sessionUid, key, hello, mode, managerKey: async () => managerKey };
       const welcome = await openSession(carrier, { ...proof, timeoutMs: DIAL_TIMEOUT_MS });
       joinedTo = managerKey;
-      return { carrier, welcome, mode };
+      return { carrier, welcome, mode, localAddress };
     } finally {
       signal.removeEventListener('abort', stop);
     }
@@ -122,7 +124,7 @@ async function findSession(
 }
 
 /** Dials the manager's pod; once more with a newer credential where the API server refuses the present one. */
-async function dial(options: MembershipOptions, pod: string): Promise<Carrier> {
+async function dial(options: MembershipOptions, pod: string): Promise<Dialled> {
   const { api, managerNamespace, managerUrl } = options;
   const way =
     managerUrl === undefined
@@ -136,16 +138,24 @@ async function dial(options: MembershipOptions, pod: string): Promise<Carrier> {
   }
 }
 
-async function dialBy(way: Dial, signal: AbortSignal): Promise<Carrier> {
-  return dialWebsocket({
+interface Dialled {
+  readonly carrier: Carrier;
+  readonly localAddress: string | undefined;
+}
+
+async function dialBy(way: Dial, signal: AbortSignal): Promise<Dialled> {
+  let localAddress: string | undefined;
+  const carrier = await dialWebsocket({
     url: way.url,
     headers: await way.headers(),
     createConnection: () => way.createConnection(),
     tune(socket) {
+      localAddress = socket.localAddress;
       const fd = descriptorOf(socket);
       if (fd !== undefined) tuneSocket(fd, TUNNEL_TUNING);
     },
     timeoutMs: DIAL_TIMEOUT_MS,
     signal,
   });
+  return { carrier, localAddress };
 }

@@ -194,6 +194,8 @@ function sendOnce(o: Beginning, signal: AbortSignal): Promise<IncomingMessage> {
         sent.reusedSocket && request.method !== 'POST' && error instanceof Error && isReset(error);
       reject(stale ? new StaleConnection(error.message, { cause: error }) : error);
     });
+    // a request that still waits for its connection tells of its end only when it has one
+    signal.addEventListener('abort', () => reject(new Error('aborted')), { once: true });
     sent.end(request.body);
   });
 }
