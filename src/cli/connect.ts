@@ -119,7 +119,11 @@ async function afterFailure(client: ControlClient): Promise<void> {
   client.close();
 }
 
+/** A namespace's name. RFC 1123, as Kubernetes takes it. */
+const NAMESPACE = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
 function paramsOf(options: Options, invoker: Invoker): ConnectParams {
+  checkForms(options);
   const kubeconfig = options.text('kubeconfig');
   return {
     invoker,
@@ -133,6 +137,19 @@ function paramsOf(options: Options, invoker: Invoker): ConnectParams {
     ...given('managerUrl', options.text('manager-url')),
     ...given('image', options.text('image')),
   };
+}
+
+/** @throws USAGE for what no cluster can have, before anything is started */
+function checkForms(options: Options): void {
+  for (const name of options.list('namespace').concat(options.text('manager-namespace') ?? [])) {
+    if (!NAMESPACE.test(name))
+      throw new CzError('USAGE', `"${name}" is no name of a namespace`, { hint: 'kubectl get namespaces' });
+  }
+  const url = options.text('manager-url');
+  if (url !== undefined && !/^wss?:\/\/./.test(url))
+    throw new CzError('USAGE', `--manager-url "${url}" is no wss:// URL`, {
+      hint: 'as wss://cz.example.com',
+    });
 }
 
 function given<K extends string>(key: K, value: string | undefined): Partial<Record<K, string>> {

@@ -7,6 +7,8 @@ import { parseCidr } from '../base/cidr.js';
 import { CzError, messageOf } from '../base/errors.js';
 import type { ConnectParams } from '../control/schema.js';
 
+const TARGET_HINT = 'name a network such as 10.1.0.0/16, or a host that the laptop can resolve';
+
 /** Wishes of one user. */
 export interface Wishes {
   /** Namespaces whose Services answer by their bare name. */
@@ -47,14 +49,15 @@ async function resolveTargets(flag: string, targets: readonly string[]): Promise
 
 async function resolveTarget(flag: string, target: string): Promise<string[]> {
   if (parseCidr(target) !== undefined) return [target];
-  if (/^[\d./:]+$/.test(target)) throw new CzError('USAGE', `${flag} "${target}" is no IPv4 network`);
+  if (/^[\d./:]+$/.test(target))
+    throw new CzError('USAGE', `${flag} "${target}" is no IPv4 network`, { hint: TARGET_HINT });
   try {
     const addresses = await lookup(target, { family: 4, all: true });
     return addresses.map(({ address }) => address);
   } catch (cause) {
     throw new CzError('USAGE', `${flag} "${target}": ${messageOf(cause)}`, {
       cause,
-      hint: 'name a network such as 10.1.0.0/16, or a host that the laptop can resolve',
+      hint: TARGET_HINT,
     });
   }
 }
