@@ -7,6 +7,8 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocket, WebSocketServer } from 'ws';
 import { CzError } from '../base/errors.js';
+import { BinaryFrames } from './binary-frames.js';
+import { withReusedBuffer } from './reused-buffer.js';
 import { MESSAGE_LIMIT_BYTES, codeFromReason, type Carrier, type CarrierListener } from './carrier.js';
 
 /** A closing websocket gets this long for its close frame (our choice: a round trip of nearly any path). */
@@ -76,7 +78,7 @@ function upgraded(websocket: WebSocket, socket: Duplex, options: DialOptions): P
   return new Promise((resolve, reject) => {
     websocket.once('open', () => {
       if (socket instanceof Socket) options.tune(socket);
-      resolve(new WebsocketCarrier(websocket, socket));
+      resolve(new WebsocketCarrier(websocket, socket, false));
     });
     websocket.on('error', (cause) => {
       socket.destroy();
@@ -99,8 +101,9 @@ export interface WebsocketAcceptor {
 /** Returns an acceptor for the `upgrade` events of an HTTP server. */
 export function createWebsocketAcceptor(options: { tune(socket: Socket): void }): WebsocketAcceptor {
   return {
-    accept: (request, socket, head) =>
+    accept: (request, accepted, head) =>
       new Promise((resolve, reject) => {
+        const socket = withReusedBuffer(accepted);
         const server = new WebSocketServer({ ...COMMON, noServer: true, clientTracking: false });
         server.on('wsClientError', (cause) => {
           socket.destroy();
@@ -109,7 +112,7 @@ export function createWebsocketAcceptor(options: { tune(socket: Socket): void })
         socket.once('close', () => reject(new CzError('LOST', 'the socket ended before its upgrade')));
         server.handleUpgrade(request, socket, head, (websocket) => {
           if (socket instanceof Socket) options.tune(socket);
-          resolve(new WebsocketCarrier(websocket, socket));
+          resolve(new WebsocketCarrier(websocket, socket, true));
         });
       }),
   };
@@ -131,10 +134,12 @@ class WebsocketCarrier implements Carrier {
     this.#socket.uncork();
   };
 
-  constructor(websocket: WebSocket, socket: Duplex) {
+  /** `masked`: the peer's frames are, because it dialled. */
+  constructor(websocket: WebSocket, socket: Duplex, masked: boolean) {
     this.#websocket = websocket;
     this.#socket = socket;
     websocket.on('message', (data, isBinary) => this.#take(data, isBinary));
+    this.#takeBinaryFrames(masked);
     websocket.on('error', () => undefined); // 'close' follows, with the code
     websocket.on('close', (code, reason) => this.#ended(code, codeFromReason(reason.toString())));
     socket.on('drain', () => this.#listener?.drained());
@@ -196,6 +201,26 @@ class WebsocketCarrier implements Carrier {
     process.nextTick(this.#uncork);
   }
 
+  /** Stands between the socket and the parser of `ws`, which gets what is not a binary message. */
+  #takeBinaryFrames(masked: boolean): void {
+    const parsers = this.#socket.listeners('data');
+    const frames = new BinaryFrames({
+      limitBytes: MESSAGE_LIMIT_BYTES,
+      masked,
+      binary: (message) => this.#deliver({ binary: message }),
+      other: (bytes) => {
+        for (const parse of parsers) parse.call(this.#socket, bytes);
+      },
+    });
+    this.#socket.removeAllListeners('data');
+    this.#socket.on('data', (chunk: Buffer) => frames.push(chunk));
+    // at the end `ws` reads what is left by itself: it would take the rest of a frame for a frame
+    this.#socket.prependListener('close', () => {
+      const rest: unknown = this.#socket.read();
+      if (Buffer.isBuffer(rest)) frames.push(rest);
+    });
+  }
+
   #take(data: unknown, isBinary: boolean): void {
     if (!Buffer.isBuffer(data)) return; // binaryType is `nodebuffer`: it always is one
     const message = isBinary ? { binary: data } : { text: data.toString() };
@@ -204,7 +229,7 @@ class WebsocketCarrier implements Carrier {
 
   #deliver(message: Held): void {
     if (this.#closing !== undefined) return; // nobody is left to hear it
-    if (this.#listener === undefined) this.#held.push(message);
+    if (this.#listener === undefined) this.#held.push(kept(message));
     else if ('text' in message) this.#listener.text(message.text);
     else this.#listener.binary(message.binary);
   }
@@ -221,6 +246,11 @@ class WebsocketCarrier implements Carrier {
     this.#listener = undefined;
     listener.closed(this.#closed.code, this.#closed.reason);
   }
+}
+
+/** A message that outlives its buffer. */
+function kept(message: Held): Held {
+  return 'text' in message ? message : { binary: Buffer.from(message.binary) };
 }
 
 function noop(): void {}
