@@ -37,6 +37,9 @@ const HANDSHAKE_LIMIT_BYTES = 128 * 1024;
 /** Longest reason of a refusal (our choice: a sentence). */
 const REFUSAL_MESSAGE_MAX = 500;
 
+/** What a user can do about two ends that do not understand each other. */
+const VERSION_HINT = 'bring the manager to this cz’s version with cz install, or get the cz of the manager’s';
+
 export type Mode = 'open' | 'resume';
 
 const fromLaptop = {
@@ -103,7 +106,9 @@ async function laptopHalf(
   const managerText = await reader.next(HANDSHAKE_LIMIT_BYTES);
   const manager = answer(fromManager.manager, managerText);
   if (!hello.versions.includes(manager.version) || manager.version !== PROTOCOL_VERSION)
-    throw new CzError('VERSION_MISMATCH', `the manager speaks version ${manager.version} of the protocol`);
+    throw new CzError('VERSION_MISMATCH', `the manager speaks version ${manager.version} of the protocol`, {
+      hint: VERSION_HINT,
+    });
   if (!sameKey(manager.publicKey, expected))
     throw new CzError('KEY_MISMATCH', "the other end's key is not the one in the Session's status");
   const transcript = encodeTranscript({
@@ -221,7 +226,8 @@ function answer<T>(shape: Shape<T>, message: string): T {
   const value = parseJson(message);
   if (typeof value === 'object' && value !== null && 'type' in value && value.type === 'refused') {
     const { code, message: why } = refusedMessage(value);
-    throw new CzError(code, `the manager refused: ${why}`);
+    const hint = code === 'VERSION_MISMATCH' ? { hint: VERSION_HINT } : {};
+    throw new CzError(code, `the manager refused: ${why}`, hint);
   }
   return shape(value);
 }

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { hasCode } from '../../../src/base/errors.js';
+import { CzError, hasCode } from '../../../src/base/errors.js';
 import type { Carrier, CarrierListener } from '../../../src/tunnel/carrier.js';
 import { createKeyPair, openSession, type SessionKey } from '../../../src/tunnel/handshake.js';
 import { createNonce, key32 } from '../../../src/tunnel/transcript.js';
@@ -340,9 +340,13 @@ for (const { who, uid, code } of strangers) {
 test('nothing to resume, no version in common, an offer of addresses that are not for laptops: refused, nothing allocated', async () => {
   const session = await gate.enroll();
   await refused('UNKNOWN_SESSION', async () => join(await gate.dial(), session, { mode: 'resume' }));
-  await refused('VERSION_MISMATCH', async () =>
-    join(await gate.dial(), session, { hello: suiteHello({ versions: [99] }) }),
-  );
+  await refused('VERSION_MISMATCH', async () => {
+    const joining = join(await gate.dial(), session, { hello: suiteHello({ versions: [99] }) });
+    await joining.catch((error: unknown) => {
+      assert.match(error instanceof CzError ? (error.hint ?? '') : '', /cz install/);
+      throw error;
+    });
+  });
   const pods = await field(cluster, 'nodes', '{.items[0].spec.podCIDR}');
   const offers = [
     [],
