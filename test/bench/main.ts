@@ -59,8 +59,13 @@ async function measured(bench: Bench, figure: Figure): Promise<readonly Line[]> 
     if (figure.connected) await bench.connect();
     return (await figure.measure(bench)).map((measurement) => judged(figure.name, measurement));
   } catch (error) {
-    return [{ figure: figure.name, ok: false, error: messageOf(error) }];
+    return [{ figure: figure.name, ok: false, error: lastLine(error) }];
   }
+}
+
+/** Of a long message what matters stands at the end: before it is the command that failed. */
+function lastLine(error: unknown): string {
+  return messageOf(error).trim().replaceAll(/\s+/g, ' ').slice(-120);
 }
 
 function formatJson(lines: readonly Line[]): string {
