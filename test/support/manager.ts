@@ -12,7 +12,7 @@ import { VERSION } from '../../src/base/version.js';
 import type { Cluster, SuiteLaptop } from '../cluster/harness/cluster.js';
 
 /** The repository's folder. */
-export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 /** The built command line; CZ_TEST_PROGRAM names another one. */
 export const CZ = process.env['CZ_TEST_PROGRAM'] || path.join(ROOT, 'dist/cz.js');

@@ -117,7 +117,7 @@ export async function openGate(laptop: SuiteLaptop, kubeconfig: string): Promise
 }
 
 /** What the suites' own laptops ask for: addresses that no real laptop asks for first, so that they are known again. */
-export const SUITE_RANGE = '192.0.2.0/24';
+const SUITE_RANGE = '192.0.2.0/24';
 
 /** Returns what such a laptop says of itself. */
 export function suiteHello(more: Partial<LaptopHello> = {}): LaptopHello {
