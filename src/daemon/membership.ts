@@ -4,10 +4,11 @@
  */
 import { hostname } from 'node:os';
 import { descriptorOf, tuneSocket } from '../base/addon.js';
-import { hasCode } from '../base/errors.js';
+import { CzError, hasCode, messageOf } from '../base/errors.js';
 import { VERSION } from '../base/version.js';
 import type { Dial, KubeApi } from '../kube/api.js';
 import { apiPath } from '../kube/path.js';
+import { forbidden } from '../kube/status.js';
 import { awaitManager, createSession, getSession, whoAmI, type SessionResource } from '../kube/session.js';
 import type { Carrier } from '../tunnel/carrier.js';
 import {
@@ -133,9 +134,16 @@ async function dial(options: MembershipOptions, pod: string): Promise<Dialled> {
   try {
     return await dialBy(way, options.signal);
   } catch (error) {
+    if (hasCode(error, 'NOT_PERMITTED')) throw notPermitted(error);
     if (!hasCode(error, 'CREDENTIAL_EXPIRED') || !(await way.renew())) throw error;
     return dialBy(way, options.signal);
   }
+}
+
+/** The API server's refusal of the upgrade, in the words of every other refusal. */
+function notPermitted(cause: unknown): CzError {
+  const [message, hint] = forbidden(messageOf(cause));
+  return new CzError('NOT_PERMITTED', message, { cause, ...(hint === undefined ? {} : { hint }) });
 }
 
 interface Dialled {

@@ -101,13 +101,14 @@ function expired({ access, identity }: Refusal): [message: string, hint: string]
 const FORBIDDEN =
   /User "([^"]*)" cannot ([a-z]+) (?:resource|path) "([^"]*)"(?: in API group "([^"]*)")?(?: in the namespace "([^"]*)")?/;
 
-function forbidden(said: string): [message: string, hint?: string] {
+/** Returns the message and hint of a refusal for want of rights, from a text that holds RBAC's sentence. */
+export function forbidden(said: string): [message: string, hint?: string] {
   const match = FORBIDDEN.exec(said);
   if (match === null) return [said];
   const [, user = '', verb = '', resource = '', group = '', namespace] = match;
   const [plural = '', subresource] = resource.split('/');
   const kind = `${plural}${group === '' ? '' : `.${group}`}${subresource === undefined ? '' : `/${subresource}`}`;
-  const named = /^[a-z./0-9-]+ "([^"]+)" is forbidden/.exec(said)?.[1];
+  const named = /(?:^|: )[a-z./0-9-]+ "([^"]+)" is forbidden/.exec(said)?.[1];
   const what = named === undefined ? kind : `${kind} "${named}"`;
   const where = namespace === undefined ? 'in the whole cluster' : `in namespace "${namespace}"`;
   return [`user "${user}" may not ${verb} ${what} ${where}`, forbiddenHint(user, group, resource)];
