@@ -38,9 +38,9 @@ users: [{name: u-${context}, user: {token: t-${context}}}]
 `;
 
 test('--kubeconfig alone; else the files of KUBECONFIG; else the one in the home', () => {
-  const base = someone({ env: { PWD: '/work', KUBECONFIG: '/a::b:/a' }, home: '/home/jane' });
-  assert.deepEqual(kubeconfigPaths(base, 'x.yaml'), ['/work/x.yaml']);
-  assert.deepEqual(kubeconfigPaths(base), ['/a', '/work/b']);
+  const base = someone({ env: { PWD: '/srv', KUBECONFIG: '/a::b:/a' }, home: '/home/jane' });
+  assert.deepEqual(kubeconfigPaths(base, 'x.yaml'), ['/srv/x.yaml']);
+  assert.deepEqual(kubeconfigPaths(base), ['/a', '/srv/b']);
   assert.deepEqual(kubeconfigPaths({ ...base, env: {} }), ['/home/jane/.kube/config']);
 });
 
